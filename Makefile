@@ -1,0 +1,53 @@
+# make demo     three simulated runners and the gateway in this terminal
+# make test     lint, types and all tests, as the CI runs them
+# make lint     ruff and mypy only
+# make format   rewrite the sources in the house's format
+#
+# Each target sets up .venv first. Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PYTEST_ARGS ?= -q -n 2 --dist loadscope
+
+.PHONY: help demo test lint format chromium clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/comfy-gateway demo $(DEMO_ARGS)
+
+test: lint chromium
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+chromium:
+	@sh .ci/chromium
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/demo.stamp: pyproject.toml $(VENV)/pip.stamp
+	@echo "Installing the gateway into $(VENV)"
+	@$(PIP) install --editable '.[frontend,simulator]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml $(VENV)/pip.stamp
+	@echo "Installing the gateway and its development tools into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/pip.stamp:
+	@sh .ci/venv '$(PYTHON)' '$(VENV)'
+	@touch $@
