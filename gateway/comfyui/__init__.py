@@ -1,0 +1,1 @@
+"""What ComfyUI speaks, as pure functions and frozen dataclasses: no I/O, no asyncio."""

@@ -1,0 +1,64 @@
+"""Error bodies of `POST /prompt`: ComfyUI's envelope, its own errors, and the gateway's in the same shape.
+
+Status codes are the API's business. Older frontends read any answer but 200 as this JSON, so every refusal needs it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+NO_PROMPT: Final = "no_prompt"
+INVALID_PROMPT_ID: Final = "invalid_prompt_id"
+NO_RUNNER_AVAILABLE: Final = "no_runner_available"
+DUPLICATE_PROMPT_ID: Final = "duplicate_prompt_id"
+QUEUE_FULL: Final = "queue_full"
+
+LONGEST_PROMPT_ID: Final = 128  # characters
+
+
+def error_body(
+    type: str,  # noqa: A002 - the protocol's own word
+    message: str,
+    details: str = "",
+    extra_info: Mapping[str, Any] | None = None,
+    node_errors: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The body of a refusal: `{"error": {type, message, details, extra_info}, "node_errors": {…}}`."""
+    return {"error": error(type, message, details, extra_info), "node_errors": dict(node_errors or {})}
+
+
+def error(
+    type: str,  # noqa: A002 - the protocol's own word
+    message: str,
+    details: str = "",
+    extra_info: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One error object, as in `error` of a body and in the `errors` of a node."""
+    return {"type": type, "message": message, "details": details, "extra_info": dict(extra_info or {})}
+
+
+def no_prompt() -> dict[str, Any]:
+    """400: the request has no `prompt` (ComfyUI server.py post_prompt)."""
+    return error_body(NO_PROMPT, "No prompt provided", "No prompt provided")
+
+
+def invalid_prompt_id() -> dict[str, Any]:
+    """400: the client's id is no string, empty, or too long."""
+    details = (
+        f"prompt_id must be a string of 1 to {LONGEST_PROMPT_ID} characters; omit it to let the server generate one"
+    )
+    return error_body(INVALID_PROMPT_ID, "prompt_id is not valid", details)
+
+
+def duplicate_prompt_id(prompt_id: str) -> dict[str, Any]:
+    """400: a job of this id was accepted before, and is never run twice."""
+    return error_body(DUPLICATE_PROMPT_ID, "prompt_id already exists", prompt_id, {"prompt_id": prompt_id})
+
+
+def no_runner_available(details: str = "", extra_info: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """503: no runner can be asked; `details` says why."""
+    return error_body(NO_RUNNER_AVAILABLE, "No runner is available", details, extra_info)
+
+
+def queue_full(limit: int) -> dict[str, Any]:
+    """429 or 503: as many jobs as allowed are waiting."""
+    return error_body(QUEUE_FULL, "The queue is full", f"{limit} jobs are waiting already", {"limit": limit})

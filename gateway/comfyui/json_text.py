@@ -1,0 +1,33 @@
+"""JSON as Python writes it: fast for the usual text, tolerant of the rest that runners do send.
+
+ComfyUI serialises with Python's `json`, which also emits `NaN`, `Infinity` and lone surrogates. orjson refuses all
+three, so what it refuses is tried once more with the standard library.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+
+def loads(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is any value
+    """Parse JSON text; raises ValueError for what is not JSON (nesting too deep included)."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("JSON is nested too deeply") from error
+
+
+def dumps(value: object) -> str:
+    """Compact JSON text of `value`; NaN and infinities become null where orjson writes it.
+
+    Raises TypeError or ValueError for what JSON can't say.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Integers past 64 bits and lone surrogates: legal in Python's JSON, refused by orjson.
+        return json.dumps(value, separators=(",", ":"))
