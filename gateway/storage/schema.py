@@ -1,0 +1,109 @@
+"""The tables, as SQLAlchemy Core metadata. Their history lives in `migrations/`; a test holds the two together.
+
+Times are integer milliseconds since the epoch, UTC. Within `jobs` the small columns come first: SQLite reads a row from
+its start, and a filter on a column behind a large blob would walk through the blob.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("number", Float, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("client_id", String),
+    Column("state", String, nullable=False),
+    Column("runner", String),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("hidden", Boolean, nullable=False),
+    Column("workflow_id", String),
+    Column("reason", Text),
+    Column("summary", LargeBinary),
+    Column("outputs_to_execute", LargeBinary, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("extra_data", LargeBinary, nullable=False),
+    Column("prompt", LargeBinary, nullable=False),
+    Column("entry", LargeBinary),
+    # The unfinished are the rows without an end; the history is read by time of end, of everyone or of one owner.
+    Index("ix_jobs_ended_at", "ended_at", "seq"),
+    Index("ix_jobs_history", "hidden", "ended_at", "seq"),
+    Index("ix_jobs_owner_history", "owner", "hidden", "ended_at", "seq"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("runner", String, nullable=False),
+    Column("runner_prompt_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("reason", Text),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("type", String, primary_key=True),
+    Column("subfolder", String, primary_key=True),
+    Column("filename", String, primary_key=True),
+    Column("runner", String, nullable=False),
+    Column("runner_subfolder", String, nullable=False),
+    Column("runner_filename", String, nullable=False),
+    Column("job_id", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("lost", Boolean, nullable=False),
+    Column("content_hash", String),
+    Column("size", BigInteger),
+    Index("ix_files_job_id", "job_id"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("type", String, primary_key=True),
+    Column("subfolder", String, primary_key=True),
+    Column("filename", String, primary_key=True),
+    Column("content_hash", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
