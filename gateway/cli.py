@@ -1,0 +1,153 @@
+"""The command line: reads arguments and the configuration, calls the rooms below, and turns their errors into one line
+and an exit code. Exit codes: 0 good, 1 it did not work, 2 the configuration or the command line is wrong.
+"""
+
+import asyncio
+import errno
+import json
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+FAILED = 1
+WRONG_CONFIGURATION = 2
+PIPE_COLUMNS = 200  # width of tables where no terminal tells one
+INTERRUPTED = 128 + signal.SIGINT
+_BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
+
+app = typer.Typer(
+    name="comfy-gateway",
+    help="One URL that looks like one ComfyUI, with a pool of GPUs behind it.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Its tracebacks print local variables, which hold the runners' headers.
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="COMFY_GATEWAY_CONFIG", metavar="FILE", help="The YAML configuration."),
+]
+
+
+def main() -> None:
+    """The entry point of `comfy-gateway`. Ctrl-C before or after a command's own handling ends without a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+def serve(config: ConfigOption = Path("config.yaml")) -> None:
+    """Run the gateway until SIGINT or SIGTERM."""
+    settings = _load(config)
+    from gateway.logging import configure_logging
+
+    configure_logging(settings.log)
+    from gateway import app as gateway_app
+    from gateway.storage.errors import StorageError
+
+    try:
+        _run(gateway_app.serve(settings))
+    except StorageError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in _BIND_ERRORS and not isinstance(error, socket.gaierror):
+            raise
+        _fail(_bind_reason(settings, error))
+
+
+@app.command()
+def check(
+    config: ConfigOption = Path("config.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Validate the configuration and ask every runner who it is."""
+    settings = _load(config)
+    from gateway.check import probe_all, reasons_of, table_of
+
+    probes = asyncio.run(probe_all(settings.runners))
+    if as_json:
+        print(json.dumps({"runners": [asdict(probe) for probe in probes]}, indent=2))
+    elif probes:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table_of(probes))
+        for reason in reasons_of(probes):
+            print(reason)
+    else:
+        print(f"{config} is valid and names no runners.")
+    if not all(probe.ok for probe in probes):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")] = 8188,
+    runners: Annotated[int, typer.Option(min=1, max=16, help="How many simulated runners.")] = 3,
+) -> None:
+    """Run the gateway over simulated runners in this terminal, with the stock frontend."""
+    from gateway.demo import DemoError, run_demo
+
+    try:
+        _run(run_demo(port=port, runners=runners))
+    except DemoError as error:
+        _fail(str(error))
+
+
+@app.command(
+    # The arguments are the simulator's own; importing it here already would slow down every other command.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def simulate(context: typer.Context) -> None:
+    """Run simulated ComfyUI runners (see simulate --help)."""
+    from gateway.simulator import command
+
+    simulator = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    simulator.command()(command.simulate)
+    simulator(context.args, prog_name=context.command_path)
+
+
+def _load(path: Path) -> "Config":
+    from gateway.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        for line in error.lines():
+            print(line, file=sys.stderr)
+        raise typer.Exit(WRONG_CONFIGURATION) from None
+
+
+def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    if sys.platform == "win32":
+        asyncio.run(coroutine)
+    else:
+        import uvloop
+
+        uvloop.run(coroutine)
+
+
+def _bind_reason(settings: "Config", error: OSError) -> str:
+    server = settings.server
+    reasons = {
+        errno.EADDRINUSE: "the port is already in use",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+    }
+    reason = reasons.get(error.errno or 0) or error.strerror or str(error)
+    return f"cannot listen on {server.host} port {server.port}: {reason}"
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(FAILED)
