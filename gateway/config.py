@@ -1,29 +1,32 @@
 """The whole configuration as pydantic models, and `load_config`, which reads it from YAML and the environment.
 
-How the file is read (lines, substitution, overrides) is in `gateway.config_source`.
+How the file is read (lines, substitution, overrides) is in `gateway.config_source`, the rules of single values are in
+`gateway.config_values`.
 """
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, get_args
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gateway.config_source import ConfigError, Fault, KeyPath, Source, format_path, nearest, read_source
+from gateway.config_values import (
+    Endpoint,
+    Folder,
+    HeaderName,
+    HeaderValue,
+    Int,
+    Number,
+    RunnerName,
+    Seconds,
+    SecretUrl,
+    Tag,
+    value_fault,
+)
 
 __all__ = [
     "AccessConfig",
@@ -48,95 +51,7 @@ __all__ = [
 
 DATABASE_FILE = "gateway.db"
 BLOBS_FOLDER = "blobs"
-_RUNNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TAG = re.compile(r"[^\s+/,?#%&\\\x00-\x1f\x7f]{1,64}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2 token
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# These describe one connection or one body; set for every request they would break the framing.
-_FRAMING_HEADERS = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 _DUPLICATE_RUNNER = "duplicate_runner"
-
-
-def _fault(message: str) -> PydanticCustomError:
-    return PydanticCustomError("configuration", "{message}", {"message": message})
-
-
-def _not_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise _fault("must be a number")
-    return value
-
-
-def _endpoint(text: str) -> str:
-    """An http(s) base URL with lower-case scheme and host and without a trailing slash."""
-    if re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise _fault("must not contain spaces, control characters or backslashes")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _fault("is not a valid URL") from None
-    if parts.scheme not in ("http", "https"):
-        raise _fault("must start with http:// or https://")
-    if not host:
-        raise _fault("must name a host, like http://10.0.0.11:8188")
-    if port == 0:
-        raise _fault("port must be between 1 and 65535")
-    if "@" in parts.netloc:
-        raise _fault("must not contain a user or a password; put credentials in the runner's headers")
-    if "?" in text or "#" in text:
-        raise _fault("must not have a query or a fragment")
-    if any(segment in (".", "..") for segment in parts.path.split("/")):
-        raise _fault("must not have '.' or '..' in its path")
-    authority = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
-
-
-def _runner_name(text: str) -> str:
-    if not _RUNNER_NAME.fullmatch(text):
-        raise _fault("must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
-    return text
-
-
-def _tag(text: str) -> str:
-    if not _TAG.fullmatch(text) or text in (".", ".."):
-        raise _fault("must be 1 to 64 characters without spaces or any of + / , ? # % & \\")
-    return text
-
-
-def _header_name(text: str) -> str:
-    if not _HEADER_NAME.fullmatch(text):
-        raise _fault("is not a valid header name")
-    if text.lower() in _FRAMING_HEADERS:
-        raise _fault("is a header that the gateway sets itself for each request")
-    return text
-
-
-def _header_value(secret: SecretStr) -> SecretStr:
-    if _CONTROL.search(secret.get_secret_value()):
-        raise _fault("must not contain line breaks or control characters")
-    return secret
-
-
-def _url_with_scheme(secret: SecretStr) -> SecretStr:
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", secret.get_secret_value()):
-        raise _fault("must be a URL, like scheme://…")
-    return secret
-
-
-def _user_path(path: Path) -> Path:
-    return path.expanduser()
-
-
-Int = Annotated[int, BeforeValidator(_not_bool)]
-Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
-Seconds = Annotated[Number, Field(gt=0, le=86_400)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-RunnerName = Annotated[str, AfterValidator(_runner_name)]
-Tag = Annotated[str, AfterValidator(_tag)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
-SecretUrl = Annotated[SecretStr, AfterValidator(_url_with_scheme)]
 
 
 class _Section(BaseModel):
@@ -176,7 +91,7 @@ class RunnerConfig(_Section):
     @classmethod
     def _headers_once(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         if len({name.lower() for name in headers}) != len(headers):
-            raise _fault("has a header twice; the case of its letters does not matter")
+            raise value_fault("has a header twice; the case of its letters does not matter")
         return headers
 
     def plain_headers(self) -> dict[str, str]:
@@ -265,7 +180,7 @@ class Config(_Section):
     """The whole configuration of a gateway. Every key but `runners` has a default."""
 
     server: ServerConfig = Field(default_factory=ServerConfig)
-    data_dir: Annotated[Path, AfterValidator(_user_path)] = Path("data")
+    data_dir: Folder = Path("data")
     runners: tuple[RunnerConfig, ...]
     access: AccessConfig = Field(default_factory=AccessConfig)
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)

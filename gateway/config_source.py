@@ -186,7 +186,7 @@ class _Builder:
         try:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError):
-            self._source.add(path, "is not a value that YAML can express here")
+            self._source.add(path, "cannot be read as a YAML value")
             return None
         return self._substituted(value, path) if isinstance(value, str) else value
 
@@ -238,6 +238,7 @@ def _override(source: Source, variable: str, parts: list[str], text: str) -> Non
         path = (*path, key)
         if isinstance(container, dict) and not isinstance(container.get(key), (dict, list)):
             container[key] = {}
+            source.overrides[path] = variable
         container = container[key]
     key = _key_in(container, parts[-1])
     if key is None or len(path) != len(parts) - 1:
