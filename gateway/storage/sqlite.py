@@ -135,5 +135,7 @@ class FileLock:
         os.write(self._file, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let another process have the database."""
-        os.close(self._file)
+        """Let another process have the database; once is enough."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
