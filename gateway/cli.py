@@ -54,11 +54,11 @@ def serve(config: ConfigOption = Path("config.yaml")) -> None:
     from gateway.logging import configure_logging
 
     configure_logging(settings.log)
-    from gateway import app as gateway_app
+    from gateway.app import serve as serve_gateway
     from gateway.storage.errors import StorageError
 
     try:
-        _run(gateway_app.serve(settings))
+        _run(serve_gateway(settings))
     except StorageError as error:
         _fail(str(error))
     except OSError as error:
