@@ -178,7 +178,10 @@ def _metadata_of(frame: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _frame_with_metadata(image: bytes, metadata: dict[str, Any]) -> bytes:
-    encoded = json_text.dumps(metadata).encode()
+    try:
+        encoded = json_text.dumps(metadata).encode()
+    except (TypeError, ValueError) as error:
+        raise FrameError("preview metadata can't be serialised") from error
     return _TWO_UINTS.pack(BinaryEvent.PREVIEW_IMAGE_WITH_METADATA, len(encoded)) + encoded + image
 
 

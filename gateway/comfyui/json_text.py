@@ -24,10 +24,13 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is any value
 def dumps(value: object) -> str:
     """Compact JSON text of `value`; NaN and infinities become null where orjson writes it.
 
-    Raises TypeError or ValueError for what JSON can't say.
+    Raises TypeError for what JSON can't say, ValueError for what is nested too deeply or in a circle.
     """
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
-        # Integers past 64 bits and lone surrogates: legal in Python's JSON, refused by orjson.
-        return json.dumps(value, separators=(",", ":"))
+        # Integers past 64 bits, lone surrogates, deep nesting: legal in Python's JSON, refused by orjson.
+        try:
+            return json.dumps(value, separators=(",", ":"))
+        except RecursionError as error:
+            raise ValueError("nested too deeply for JSON") from error

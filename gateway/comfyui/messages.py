@@ -138,10 +138,15 @@ def with_prompt_id(message: Message, prompt_id: str) -> Message:
 
     The same object if the message already names that job, or names none.
     """
-    data = message.data
-    if data.get("prompt_id", prompt_id) == prompt_id:
+    current = message.data.get("prompt_id", prompt_id)
+    if current == prompt_id:
         return message
-    return make(message.type, data_with_prompt_id(message.type, data, prompt_id))
+    data = data_with_prompt_id(message.type, message.data, prompt_id)
+    try:
+        return make(message.type, data)
+    except ValueError:
+        # What could be parsed may be nested too deeply to be serialised again.
+        return Message(message.type, data, message.text.replace(json_text.dumps(current), json_text.dumps(prompt_id)))
 
 
 def data_with_prompt_id(type: str, data: dict[str, Any], prompt_id: str) -> dict[str, Any]:  # noqa: A002

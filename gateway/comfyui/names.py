@@ -13,7 +13,7 @@ FileType = Literal["input", "output", "temp"]
 FILE_TYPES: Final[tuple[FileType, ...]] = ("input", "output", "temp")
 
 _COUNTER: Final = re.compile(
-    r"(?P<prefix>.*)_(?:(?P<own>[0-9]{1,18})(?P<own_suffix>_\.[^/]*)|(?P<bare>[0-9]{5,18})(?P<bare_suffix>(?:-\w+)?\.[^/]*))",
+    r"(?P<prefix>.*)_(?:(?P<own>[0-9]{1,18})(?P<own_suffix>_(?:\.[^/]*)?)|(?P<bare>[0-9]{5,18})(?P<bare_suffix>(?:-\w+)?\.[^/]*))",
     re.DOTALL,
 )
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
