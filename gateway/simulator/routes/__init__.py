@@ -1,0 +1,1 @@
+"""One module per family of routes; each has its table `ROUTES`, which `application` also puts under /api."""
