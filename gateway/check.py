@@ -104,17 +104,17 @@ def _answered(runner: RunnerConfig, stats: Json, prompt: Json, object_info: Json
 
 def table_of(probes: Sequence[Probe]) -> Table:
     """The probes as a table for a terminal; why a runner fails is told by `reasons_of`."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in ("runner", "endpoint", "status", "ComfyUI", "devices", "VRAM free / total", "queue", "nodes", "tags"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for title in ("runner", "status"):
+        table.add_column(title, no_wrap=True)
+    for title in ("ComfyUI", "device, VRAM free / total", "queue", "nodes", "tags"):
         table.add_column(title, overflow="fold")
     for each in probes:
         table.add_row(
-            escape(each.name),
-            escape(each.endpoint),
+            escape(f"{each.name}\n{each.endpoint}"),
             Text(each.status, style="green" if each.ok else "red"),
             escape(each.comfyui_version or ""),
-            escape("\n".join(device.name for device in each.devices)),
-            "\n".join(_memory(device) for device in each.devices),
+            escape("\n".join(f"{device.name}\n{_memory(device)}" for device in each.devices)),
             "" if each.queue_remaining is None else str(each.queue_remaining),
             "" if each.node_classes is None else str(each.node_classes),
             escape(", ".join(each.tags)),

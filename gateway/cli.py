@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FAILED = 1
 WRONG_CONFIGURATION = 2
 PIPE_COLUMNS = 200  # width of tables where no terminal tells one
+SIMULATOR_MODULES = {"PIL", "numpy"}
 INTERRUPTED = 128 + signal.SIGINT
 _BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 
@@ -111,11 +112,13 @@ def demo(
 )
 def simulate(context: typer.Context) -> None:
     """Run simulated ComfyUI runners (see simulate --help)."""
-    from gateway.simulator import command
-
-    simulator = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    simulator.command()(command.simulate)
-    simulator(context.args, prog_name=context.command_path)
+    try:
+        from gateway.simulator import command
+    except ModuleNotFoundError as error:
+        if error.name not in SIMULATOR_MODULES:
+            raise
+        _fail(f"{error.name} is not installed: pip install 'comfy-gateway[simulator]'")
+    command.app(context.args, prog_name=context.command_path)
 
 
 def _load(path: Path) -> "Config":

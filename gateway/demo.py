@@ -9,14 +9,16 @@ import socket
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import orjson
 import typer
 
 from gateway.config import Config, LogConfig, RunnerConfig, ServerConfig
-from gateway.simulator.options import SimulatorOptions
+
+if TYPE_CHECKING:  # its libraries may not be installed
+    from gateway.simulator import SimulatorOptions
 
 HOST = "127.0.0.1"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the stock frontend's default graph names
@@ -54,7 +56,7 @@ async def run_demo(*, port: int, runners: int) -> None:
 async def _run(port: int, runners: int) -> None:
     from gateway.app import serve
     from gateway.logging import configure_logging
-    from gateway.simulator.server import Simulator
+    from gateway.simulator import Simulator
 
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="comfy-gateway-demo-")))
@@ -76,7 +78,9 @@ async def _run(port: int, runners: int) -> None:
         typer.echo("Stopped.")
 
 
-def _options(number: int) -> SimulatorOptions:
+def _options(number: int) -> "SimulatorOptions":
+    from gateway.simulator import SimulatorOptions
+
     return SimulatorOptions(
         name=f"simulated-{number}",  # the pictures' colour follows from it
         checkpoints=(CHECKPOINT,),

@@ -174,6 +174,25 @@ class TestCheck:
         assert (result.exit_code, "must be a list" in result.stderr) == (2, True)
 
 
+class TestSimulate:
+    def test_its_help_is_the_simulators(self):
+        result = invoke("simulate", "--help")
+        assert result.exit_code == 0
+        assert "--port" in result.stdout
+
+    def test_missing_libraries_are_one_line(self, monkeypatch):
+        class Missing:
+            def find_spec(self, name, *_):
+                if name == "gateway.simulator":
+                    raise ModuleNotFoundError("No module named 'PIL'", name="PIL")
+
+        monkeypatch.delitem(sys.modules, "gateway.simulator", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+        result = invoke("simulate", "--port", "0")
+        assert result.exit_code == 1
+        assert result.stderr == "error: PIL is not installed: pip install 'comfy-gateway[simulator]'\n"
+
+
 def test_python_m_gateway_is_the_command():
     result = subprocess.run(
         [sys.executable, "-m", "gateway", "--help"], capture_output=True, text=True, timeout=60, check=True
