@@ -44,17 +44,22 @@ class ComboInput:
         """Whether the list decides what may run: not where clients upload into it or fetch it from elsewhere."""
         return not (self.is_upload or self.remote)
 
-    def allows(self, value: object) -> bool:
-        """Whether the runner would take this value: equality as Python has it, as in ComfyUI validate_inputs."""
+    def accepts(self, value: object) -> bool:
+        """Whether a runner may take this value: it is listed, or the list is no constraint.
+
+        Equality is Python's, as in ComfyUI's validate_inputs: True is 1.
+        """
+        if not self.is_constraint:
+            return True
         return value in self._hashable if _is_hashable(value) else value in self.options
 
     def refused(self, value: object) -> list[Any]:
-        """Those of an input's values that are not in the list; links are no values and never refused."""
+        """Those of an input's values that are not accepted; links are no values and never refused."""
         if isinstance(value, list):
             return []
         value = graph.unwrapped(value)
         values = value if self.multiselect and isinstance(value, list) else [value]
-        return [single for single in values if not self.allows(single)]
+        return [single for single in values if not self.accepts(single)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def missing_from(catalogue: Catalogue, prompt: object, *, provided: Container[An
             missing.append(Missing(node_id, class_type, None, None))
             continue
         for name, combo in node_class.combos.items():
-            if name in inputs and combo.is_constraint:
+            if name in inputs:
                 refused = combo.refused(inputs[name])
                 missing.extend(
                     Missing(node_id, class_type, name, value)

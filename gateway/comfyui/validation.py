@@ -7,7 +7,6 @@ Without any catalogue only the graph's structure is checked.
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final
 
 from gateway.comfyui import graph
@@ -85,11 +84,10 @@ def _judge(
         failed += 1
         details += [f"{reason['message']}: {reason['details']}" for reason in reasons]
         # Like ComfyUI, each failed output is listed at all errors known so far; past a bound only at the new ones.
-        for node_id, errors in islice(walk.errors.items(), 0 if failed <= _MOST_DEPENDENTS else seen, None):
-            if errors:
-                entry = {"errors": errors, "dependent_outputs": [], "class_type": walk.class_type(node_id)}
-                node_errors.setdefault(node_id, entry)["dependent_outputs"].append(output)
-        seen = len(walk.errors)
+        for node_id in walk.faulty[0 if failed <= _MOST_DEPENDENTS else seen :]:
+            entry = {"errors": walk.errors[node_id], "dependent_outputs": [], "class_type": walk.class_type(node_id)}
+            node_errors.setdefault(node_id, entry)["dependent_outputs"].append(output)
+        seen = len(walk.faulty)
     if good:
         return None, node_errors, good
     refused = error("prompt_outputs_failed_validation", "Prompt outputs failed validation", "\n".join(details))
@@ -160,6 +158,7 @@ class _Walk:
     catalogue: Catalogue | None
     errors: dict[str, list[Error]] = field(default_factory=dict)
     valid: set[str] = field(default_factory=set)
+    faulty: list[str] = field(default_factory=list)
 
     def class_type(self, node_id: str) -> str:
         return str(self.prompt[node_id]["class_type"])
@@ -218,7 +217,9 @@ class _Walk:
         errors = self.errors.setdefault(step.node_id, [])
         if not any(found["type"].startswith("exception_during") for found in errors):
             errors += self._own_errors(step)
-        if step.sound and not errors:
+        if errors:
+            self.faulty.append(step.node_id)
+        elif step.sound:
             self.valid.add(step.node_id)
 
     def _own_errors(self, step: _Step) -> list[Error]:
@@ -253,7 +254,7 @@ def _input_errors(node_class: NodeClass, inputs: Mapping[str, Any]) -> Iterator[
         if isinstance(value, list) and len(value) != 2:
             message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
             yield error("bad_linked_input", message, name, {"input_name": name, "received_value": value})
-        elif name in node_class.combos and node_class.combos[name].is_constraint:
+        elif name in node_class.combos:
             yield from _combo_errors(name, node_class.combos[name], value)
 
 
