@@ -200,12 +200,14 @@ class Config(_Section):
             raise PydanticCustomError(_DUPLICATE_RUNNER, "two runners have the same name")
         return runners
 
+    @property
     def database_url(self) -> str:
         """The database's URL with its password: `database.url`, or SQLite in `data_dir`."""
         if self.database.url is not None:
             return self.database.url.get_secret_value()
         return f"sqlite+aiosqlite:///{self.data_dir.absolute() / DATABASE_FILE}"
 
+    @property
     def blobs_url(self) -> str:
         """Where the blobs are: `blobs.url`, or the path of a folder in `data_dir`."""
         if self.blobs.url is not None:

@@ -71,12 +71,12 @@ class TestValues:
 
     def test_database_and_blobs_live_in_the_data_folder(self, load, tmp_path):
         config = load(f"runners: []\ndata_dir: {tmp_path}/x")
-        assert config.database_url() == f"sqlite+aiosqlite:///{tmp_path}/x/gateway.db"
-        assert config.blobs_url() == f"{tmp_path}/x/blobs"
+        assert config.database_url == f"sqlite+aiosqlite:///{tmp_path}/x/gateway.db"
+        assert config.blobs_url == f"{tmp_path}/x/blobs"
 
     def test_database_and_blobs_can_be_elsewhere(self, load):
         config = load("runners: []\ndatabase: {url: 'sqlite:///x.db'}\nblobs: {url: 's3://bucket/folder'}")
-        assert (config.database_url(), config.blobs_url()) == ("sqlite:///x.db", "s3://bucket/folder")
+        assert (config.database_url, config.blobs_url) == ("sqlite:///x.db", "s3://bucket/folder")
 
     def test_models_are_frozen(self, load):
         config = load("runners: []")
@@ -390,7 +390,7 @@ class TestSecrets:
         config = load(text)
         assert self.SECRET not in f"{config!r} {config} {config.runners[0].headers} {config.model_dump()}"
         assert self.SECRET not in config.model_dump_json()
-        assert self.SECRET in config.database_url()
+        assert self.SECRET in config.database_url
 
 
 class TestBind:
