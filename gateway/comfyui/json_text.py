@@ -27,9 +27,9 @@ def dumps(value: object) -> str:
     Raises TypeError for what JSON can't say, ValueError for what is nested too deeply or in a circle.
     """
     try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(value).decode()
     except TypeError:
-        # Integers past 64 bits, lone surrogates, deep nesting: legal in Python's JSON, refused by orjson.
+        # Long integers, lone surrogates, numbers as keys, deep nesting: Python's JSON takes what orjson refuses.
         try:
             return json.dumps(value, separators=(",", ":"))
         except RecursionError as error:
