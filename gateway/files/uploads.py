@@ -1,0 +1,167 @@
+"""What clients upload, under the names ComfyUI would give it. The bytes are in the blob store, the names here.
+
+All names are in memory; a change is in the database before it is told. Rules: ComfyUI server.py image_upload.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
+
+from gateway.clock import Clock
+from gateway.comfyui import names
+from gateway.storage.blobs import Blob, BlobStore
+from gateway.storage.database import Database
+from gateway.storage.errors import BlobTooLarge
+from gateway.storage.files import UploadRow, delete_upload, load_uploads, upsert_upload
+
+OVERWRITE: Final = frozenset({"true", "1"})  # what clients send for it; anything else means no
+
+ResultT = TypeVar("ResultT")
+_Folder = tuple[str, str, str]  # owner, type, subfolder
+
+
+class UploadRefused(Exception):
+    """An upload that ComfyUI refuses, too; `status` is the answer's HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Uploads:
+    """The uploads of all owners; the owner is "" without authentication.
+
+    `reserved(type, subfolder, filename)` says which names belong to something else (jobs' outputs) and are not given.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        blobs: BlobStore,
+        *,
+        reserved: Callable[[str, str, str], bool] = lambda *_: False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._reserved = reserved
+        self._clock = clock or Clock()
+        self._folders: dict[_Folder, dict[str, UploadRow]] = {}
+        self._names: Counter[tuple[str, str, str]] = Counter()  # how many owners have a file of that name
+        self._locks: WeakValueDictionary[_Folder, asyncio.Lock] = WeakValueDictionary()
+        self._saving: set[asyncio.Task[Any]] = set()
+
+    async def load(self) -> None:
+        """Read the names from the database; before anything else."""
+        for row in await load_uploads(self._db):
+            self._add(row)
+
+    async def save(
+        self,
+        chunks: AsyncIterator[bytes],
+        *,
+        filename: str,
+        subfolder: str = "",
+        type: str | None = None,  # noqa: A002  the form field's name
+        overwrite: bool | str | None = False,
+        owner: str = "",
+        max_bytes: int | None = None,
+    ) -> UploadRow:
+        """Keep an upload and return its row, whose names are those for the answer.
+
+        `type` and `overwrite` are taken as the form has them. Raises UploadRefused: 400 for a missing name or a path
+        that leaves its folder, 413 past `max_bytes`, 500 for an unknown type (ComfyUI falls over there); StorageError
+        if it can't be kept. A caller that goes away once the bytes are here changes nothing.
+        """
+        kind = "input" if type is None else type
+        if not names.is_file_type(kind):
+            raise UploadRefused(500, f"unknown type {kind!r}")
+        if not names.is_safe_upload(filename, subfolder):
+            raise UploadRefused(400, f"not a file name: {filename!r} in {subfolder!r}")
+        path, _, name = filename.rpartition("/")
+        folder = (owner, kind, names.normal_subfolder("/".join(filter(None, (subfolder, path)))))
+        try:
+            blob = await self._blobs.put(chunks, max_bytes=max_bytes)
+        except BlobTooLarge as error:
+            raise UploadRefused(413, f"Maximum request body size {max_bytes} exceeded.") from error
+        replace = overwrite is True or overwrite in OVERWRITE
+        return await self._to_the_end(self._name(folder, name, blob, replace))
+
+    def find(self, type: str, subfolder: str, filename: str, owner: str = "") -> UploadRow | None:  # noqa: A002
+        """The owner's upload with that name."""
+        folder = self._folders.get((owner, type, names.normal_subfolder(subfolder)))
+        return folder.get(filename) if folder else None
+
+    def names(self, type: str, owner: str = "") -> list[str]:  # noqa: A002
+        """The names in the folder of a type itself, sorted: what LoadImage and its like offer."""
+        return sorted(self._folders.get((owner, type, ""), ()))
+
+    def rows(self, type: str, owner: str = "") -> list[UploadRow]:  # noqa: A002
+        """All of the owner's uploads of a type, subfolders included."""
+        return [
+            row
+            for (of_owner, of_type, _), folder in self._folders.items()
+            if (of_owner, of_type) == (owner, type)
+            for row in folder.values()
+        ]
+
+    def is_taken(self, type: str, subfolder: str, filename: str) -> bool:  # noqa: A002
+        """Whether any owner has an upload of that name."""
+        return (type, names.normal_subfolder(subfolder), filename) in self._names
+
+    async def open(self, row: UploadRow, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """An upload's bytes, from `start` up to, not including, `end`; BlobMissing before the first byte."""
+        return await self._blobs.read(row.content_hash, start, end)
+
+    async def delete(self, row: UploadRow) -> None:
+        """Forget an upload; its bytes stay as long as jobs may need them."""
+        await self._to_the_end(self._forget(row))
+
+    async def _name(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool) -> UploadRow:
+        """Decide the name and keep the row; one at a time per folder, so that no two get the same."""
+        owner, kind, subfolder = folder
+        async with self._lock(folder):
+            there = self._folders.get(folder, {})
+
+            def other_content(name: str) -> bool:
+                row = there.get(name)
+                return row.content_hash != blob.hash if row else self._reserved(kind, subfolder, name)
+
+            name = wanted if overwrite else names.deduplicated(wanted, other_content)
+            old = there.get(name)
+            if old is not None and old.content_hash == blob.hash and not overwrite:
+                return old
+            now = self._clock.wall_ms()
+            created = old.created_at if old else now
+            row = UploadRow(owner, kind, subfolder, name, blob.hash, blob.size, created, now)
+            await self._db.write(upsert_upload(row))
+            self._add(row)
+            return row
+
+    async def _forget(self, row: UploadRow) -> None:
+        folder = (row.owner, row.type, row.subfolder)
+        async with self._lock(folder):
+            await self._db.write(delete_upload(row.owner, row.type, row.subfolder, row.filename))
+            if self._folders.get(folder, {}).pop(row.filename, None) is not None:
+                name = (row.type, row.subfolder, row.filename)
+                self._names[name] -= 1
+                if not self._names[name]:
+                    del self._names[name]
+
+    def _add(self, row: UploadRow) -> None:
+        folder = self._folders.setdefault((row.owner, row.type, row.subfolder), {})
+        if row.filename not in folder:
+            self._names[row.type, row.subfolder, row.filename] += 1
+        folder[row.filename] = row
+
+    def _lock(self, folder: _Folder) -> asyncio.Lock:
+        return self._locks.setdefault(folder, asyncio.Lock())
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Wait for `work`, which goes on to its end also if the caller is cancelled."""
+        task = asyncio.create_task(work)
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        return await asyncio.shield(task)
