@@ -1,0 +1,1 @@
+"""Who calls: tokens, owners, limits, and whose jobs a call may reach."""

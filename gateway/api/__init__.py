@@ -1,0 +1,1 @@
+"""The HTTP and websocket routes, one file per family. Thin: parse, call, answer."""

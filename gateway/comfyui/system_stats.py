@@ -15,8 +15,8 @@ MANAGER_ARGUMENTS = (
 def merge(stats: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Joins the statistics of runners, given as (name, answer), the primary first.
 
-    ``system`` is the primary's, with the memory of all added up; ``devices`` are everyone's, each named after its runner
-    and numbered anew.
+    ``system`` is the primary's, with the memory of all added up; ``devices`` are everyone's, each named after its
+    runner and numbered anew.
     """
     if not stats:
         return {"system": {}, "devices": []}

@@ -1,0 +1,1 @@
+"""ComfyUI's own routes, bare and under ``/api``."""

@@ -1,0 +1,50 @@
+"""Answers in ComfyUI's own form, and reading its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gateway.comfyui import json_text
+
+RUNNER_HEADER = "X-Gateway-Runner"
+JOB_HEADER = "X-Gateway-Job"
+
+
+def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON as ComfyUI labels it."""
+    return json_bytes(json_text.dumps(value).encode(), status=status, headers=headers)
+
+
+def json_bytes(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON that is serialised already."""
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")
+
+
+def empty(status: int = 200) -> web.Response:
+    """No body and no type, as ComfyUI answers commands."""
+    return web.Response(status=status)
+
+
+def failed() -> web.Response:
+    """What aiohttp, and so ComfyUI, answers when a handler fails on its input."""
+    answer = web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
+    answer.force_close()
+    return answer
+
+
+async def body_json(request: web.Request) -> Any:
+    """The request's JSON, whatever its content type. Raises ValueError where it is none."""
+    return json_text.loads(await request.read())
+
+
+def concerning(runner: str | None, job: str | None) -> dict[str, str]:
+    """The headers that say which runner and which job an answer concerns."""
+    found = {RUNNER_HEADER: runner, JOB_HEADER: job}
+    return {name: value for name, value in found.items() if value is not None and _is_header_safe(value)}
+
+
+def _is_header_safe(value: str) -> bool:
+    return value.isprintable() and value.isascii()

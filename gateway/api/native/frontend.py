@@ -1,0 +1,64 @@
+"""The stock frontend: from the installed ``comfyui-frontend-package``, from a runner, or not at all."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from gateway.access.callers import Browsers
+from gateway.api import answers
+from gateway.api.relay import relay
+from gateway.api.services import services
+
+PACKAGE = "comfyui_frontend_package"
+FRONTEND = web.AppKey("frontend", Path)
+NEVER_KEPT = {"Cache-Control": "no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
+
+
+def packaged_frontend() -> Path | None:
+    """The folder of the installed frontend's files, None where the package is not installed."""
+    if importlib.util.find_spec(PACKAGE) is None:
+        return None
+    return Path(str(importlib.resources.files(PACKAGE) / "static"))
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """``GET /``: the frontend's page, never cached; it gives the browser its cookie."""
+    answer = await _page(request)
+    Browsers.greet(request, answer)
+    return answer
+
+
+async def _page(request: web.Request) -> web.StreamResponse:
+    folder = request.app.get(FRONTEND)
+    if folder is not None:
+        return web.FileResponse(folder / "index.html", headers=NEVER_KEPT)
+    rooms = services(request)
+    if rooms.config.frontend.source == "none":
+        return answers.json({"gateway": "/gateway/health"})
+    return web.Response(
+        status=503, text="no frontend: install comfy-gateway[frontend], or set `frontend: {source: runner}`\n"
+    )
+
+
+async def static_file(request: web.Request) -> web.StreamResponse | None:
+    """A file of the frontend, None where there is no such file."""
+    folder = request.app.get(FRONTEND)
+    if folder is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return None
+    path = (folder / request.path.lstrip("/")).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return None
+    headers = {"Cache-Control": "no-cache"} if path.suffix in (".js", ".css") else {}
+    return web.FileResponse(path, headers=headers)
+
+
+async def from_runner(request: web.Request) -> web.StreamResponse:
+    """The page and the files of the primary's own frontend."""
+    runner = services(request).pool.primary
+    if runner is None:
+        return web.Response(status=503, text="no runner is up to serve its frontend\n")
+    return await relay(request, runner, request.rel_url.raw_path_qs)

@@ -1,0 +1,55 @@
+"""``/history``: what has ended, as clients of one ComfyUI would read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from gateway.access.callers import caller_of
+from gateway.api import answers
+from gateway.api.services import services
+from gateway.comfyui import json_text
+
+
+async def get_history(request: web.Request) -> web.Response:
+    """Entries by id, oldest end first (ComfyUI server.py get_history)."""
+    try:
+        max_items = int(request.query["max_items"]) if "max_items" in request.query else None
+        offset = int(request.query["offset"]) if "offset" in request.query else -1
+    except ValueError:
+        return answers.failed()
+    found = await services(request).jobs.history.entries(caller_of(request).owner, max_items, offset)
+    return answers.json_bytes(_object(found))
+
+
+async def get_history_of(request: web.Request) -> web.Response:
+    """One entry, ``{}`` while the job has none (ComfyUI server.py get_history_prompt_id)."""
+    job_id = request.match_info["prompt_id"]
+    history = services(request).jobs.history
+    entry = await history.entry(job_id, caller_of(request).owner)
+    if entry is None:
+        return answers.json({})
+    headers = answers.concerning(await history.runner_of(job_id), job_id)
+    return answers.json_bytes(_object([(job_id, entry)]), headers=headers)
+
+
+async def post_history(request: web.Request) -> web.Response:
+    """``clear`` and ``delete`` (ComfyUI server.py post_history)."""
+    try:
+        body = await answers.body_json(request)
+        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete") or ()]
+    except (ValueError, TypeError, AttributeError):
+        return answers.failed()
+    owner = caller_of(request).owner
+    history = services(request).jobs.history
+    if clear:
+        await history.clear(owner)
+    if delete:
+        await history.delete(delete, owner)
+    return answers.empty()
+
+
+def _object(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    """A JSON object of entries that are serialised already."""
+    return b"{" + b",".join(json_text.dumps(key).encode() + b":" + entry for key, entry in entries) + b"}"

@@ -1,0 +1,55 @@
+"""``/api/jobs``: the newer view of queue and history in one, also over runners that do not have it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.access.callers import caller_of
+from gateway.api import answers
+from gateway.api.services import services
+from gateway.comfyui import jobs_api
+from gateway.comfyui.jobs_api import JobsQueryError
+
+
+async def get_jobs(request: web.Request) -> web.Response:
+    """Lists jobs (ComfyUI server.py get_jobs)."""
+    try:
+        query = jobs_api.parse_query(request.query)
+    except JobsQueryError as error:
+        return answers.json({"error": str(error)}, status=400)
+    return answers.json(jobs_api.select(services(request).jobs.rows(caller_of(request).owner), query))
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """One job with its outputs and workflow (ComfyUI server.py get_job_by_id)."""
+    rooms, job_id = services(request), request.match_info["job_id"]
+    found = await rooms.jobs.detail(job_id, caller_of(request).owner)
+    if found is None:
+        return answers.json({"error": "Job not found"}, status=404)
+    live = rooms.jobs.job(job_id, caller_of(request).owner)
+    runner = live.runner if live else await rooms.jobs.history.runner_of(job_id)
+    return answers.json(found, headers=answers.concerning(runner, job_id))
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    """Cancels one job, whatever it does (ComfyUI server.py cancel_job)."""
+    rooms = services(request)
+    job = rooms.jobs.job(request.match_info["job_id"], caller_of(request).owner)
+    cancelled = await rooms.jobs.control.cancel(job) if job else False
+    return answers.json({"cancelled": cancelled})
+
+
+async def cancel_jobs(request: web.Request) -> web.Response:
+    """Cancels several jobs; unknown and ended ones are passed over (ComfyUI server.py cancel_jobs)."""
+    try:
+        body = await answers.body_json(request)
+    except ValueError:
+        return answers.json({"error": "Request body must be valid JSON"}, status=400)
+    try:
+        job_ids = jobs_api.cancel_ids(body)
+    except JobsQueryError as error:
+        return answers.json({"error": str(error), **getattr(error, "extra", {})}, status=400)
+    rooms, owner = services(request), caller_of(request).owner
+    found = [job for job_id in job_ids if (job := rooms.jobs.job(job_id, owner)) is not None]
+    results = [await rooms.jobs.control.cancel(job) for job in found]
+    return answers.json({"cancelled": any(results)})

@@ -1,0 +1,42 @@
+"""``POST /prompt`` and ``GET /prompt``."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.access.callers import caller_of
+from gateway.api import answers
+from gateway.api.services import services
+
+
+async def get_prompt(request: web.Request) -> web.Response:
+    """The length of the pool's queue (ComfyUI server.py get_prompt)."""
+    remaining = services(request).jobs.remaining_of(caller_of(request).owner)
+    return answers.json({"exec_info": {"queue_remaining": remaining}})
+
+
+async def post_prompt(request: web.Request) -> web.Response:
+    """Takes a prompt in (ComfyUI server.py post_prompt)."""
+    try:
+        body = await answers.body_json(request)
+        if isinstance(body, list):
+            body = {}  # `"prompt" in [...]` is False in ComfyUI: no prompt
+        if not isinstance(body, dict):
+            return answers.failed()
+        _note_usage_source(request, body)
+        answer = await services(request).jobs.submissions.submit(body, caller_of(request).owner)
+    except (ValueError, TypeError):
+        return answers.failed()
+    headers = {**answer.headers, **answers.concerning(answer.runner, answer.job)}
+    if answer.content_type.startswith("application/json"):
+        return answers.json_bytes(answer.body, status=answer.status, headers=headers)
+    headers["Content-Type"] = answer.content_type
+    return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+
+def _note_usage_source(request: web.Request, body: dict[str, object]) -> None:
+    """The frontend tells where a prompt came from in a header, which newer runners keep in ``extra_data``."""
+    source = request.headers.get("Comfy-Usage-Source")
+    extra_data = body.get("extra_data")
+    if source and (extra_data is None or isinstance(extra_data, dict)):
+        body["extra_data"] = {"comfy_usage_source": source, **(extra_data or {})}

@@ -1,0 +1,48 @@
+"""``/ws``: a client's one socket to the whole pool."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSMsgType, web
+
+from gateway.access.callers import BROWSERS, caller_of
+from gateway.api.services import services
+from gateway.comfyui import messages
+from gateway.sessions.session import Session
+
+MESSAGE_BYTES_MOST = 4 * 1024 * 1024  # aiohttp's own limit, and so ComfyUI's
+
+
+async def websocket(request: web.Request) -> web.StreamResponse:
+    """Serves one socket until it closes (ComfyUI server.py websocket_handler).
+
+    Only a client's first text frame counts: its feature flags.
+    """
+    rooms = services(request)
+    limits = rooms.config.sessions
+    socket = web.WebSocketResponse(heartbeat=limits.heartbeat_seconds, max_msg_size=MESSAGE_BYTES_MOST)
+    await socket.prepare(request)
+    sid = request.query.get("clientId") or rooms.hub.new_sid()
+    session = Session(sid, caller_of(request).owner, socket, limits)
+    request.app[BROWSERS].opened(request, sid)
+    sender = asyncio.create_task(session.run(), name=f"session {sid}")
+    rooms.hub.connected(session)
+    try:
+        await _listen(socket, rooms.hub.negotiated, session)
+    finally:
+        rooms.hub.disconnected(session)
+        sender.cancel()
+        await asyncio.gather(sender, return_exceptions=True)
+    return socket
+
+
+async def _listen(socket: web.WebSocketResponse, negotiated: object, session: Session) -> None:
+    first = True
+    async for frame in socket:
+        if frame.type is not WSMsgType.TEXT or not first:
+            continue
+        first = False
+        message = messages.parse(frame.data)
+        if message is not None and message.type == "feature_flags":
+            negotiated(session, message.data)  # type: ignore[operator]

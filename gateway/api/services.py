@@ -1,0 +1,40 @@
+"""What the routes call: the rooms of one gateway, composed by ``gateway.app``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.config import Config
+from gateway.files.outputs import OutputNames
+from gateway.files.staging import Staging
+from gateway.files.uploads import Uploads
+from gateway.jobs.jobs import Jobs
+from gateway.runners.pool import Pool
+from gateway.sessions.hub import Hub
+from gateway.storage.blobs import BlobStore
+from gateway.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The rooms."""
+
+    config: Config
+    db: Database
+    blobs: BlobStore
+    pool: Pool
+    uploads: Uploads
+    outputs: OutputNames
+    staging: Staging
+    jobs: Jobs
+    hub: Hub
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services(request: web.Request) -> Services:
+    """The rooms that serve this request."""
+    return request.app[SERVICES]

@@ -1,0 +1,284 @@
+"""Late binding: whenever a slot is free, the job that is due first and fits is given to that runner, and not before.
+
+The steps of a dispatch, each of which survives a crash after it:
+
+    1. the slot is reserved: the attempt is registered (POSTING), so no event can come too early
+    2. the intent is written to the database
+    3. the inputs are staged on the runner
+    4. the prompt is posted; then by the answer
+         accepted      HELD
+         refused       the runner stops being eligible for this job; it waits for another, or fails with its words
+         not delivered the job waits again, at once
+         in doubt      the runner is looked at; while it does not answer, the attempt stays IN_DOUBT for reconciling
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from gateway.files.staging import Staging, StagingError
+from gateway.jobs.endings import Endings
+from gateway.jobs.job import Attempt, Job
+from gateway.jobs.post import Accepted, Fate, Found, InDoubt, Outcome, Refused, Undelivered, look, post, take_back
+from gateway.jobs.registry import Registry
+from gateway.jobs.states import AttemptState, JobState
+from gateway.runners.errors import RunnerError
+from gateway.runners.pool import Pool
+from gateway.runners.runner import Runner
+from gateway.scheduling import placement
+from gateway.scheduling.needs import Needs, needs_of
+from gateway.scheduling.placement import Judge, Placement, RunnerView
+from gateway.storage.errors import StorageError
+
+PAUSE_SECONDS = 1.0  # before a job waits again whose trouble is not the runner's: no other event slows the next try
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Gives jobs to runners. ``schedule`` is called whenever something changed that could free or fill a slot.
+
+    ``on_another_id``, to be set before anything is sent, is awaited when a runner has given a job an id of its own.
+    """
+
+    def __init__(
+        self, registry: Registry, pool: Pool, staging: Staging, endings: Endings, *, post_timeout_seconds: float
+    ) -> None:
+        self._registry = registry
+        self._pool = pool
+        self._staging = staging
+        self._endings = endings
+        self._post_timeout = post_timeout_seconds
+        self.on_another_id: Callable[[Runner, Attempt], Awaitable[None]]
+        self._judge = Judge()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._drawn_for: object = None
+
+    def open(self) -> None:
+        """From now on jobs are given out; before, jobs of an earlier life are being found again."""
+        self._is_open = True
+        self.schedule()
+
+    async def close(self) -> None:
+        """No more is given out; dispatches under way are awaited."""
+        self._is_open = False
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # policy
+
+    def views(self) -> list[RunnerView]:
+        """What policy sees of the pool now."""
+        return [self._view(runner) for runner in self._pool]
+
+    def needs(self, prompt: dict[str, Any], tags: frozenset[str]) -> Needs:
+        """What a graph needs, by the pool's catalogue."""
+        return needs_of(prompt, tags, self._pool.catalogue())
+
+    def eligible(self, job: Job, *, but: frozenset[str] = frozenset()) -> list[RunnerView]:
+        """Runners that could be given the job now or later: up, active and equipped for it."""
+        refused = frozenset(job.refused_by) | but
+        return placement.eligible(job.needs, self.views(), self._judge, refused)
+
+    def could_wait_for_one(self, job: Job) -> bool:
+        """True when a registered runner would do if it were up and free."""
+        return placement.could_become_eligible(job.needs, self.views(), self._judge)
+
+    def explain(self, job: Job) -> Placement:
+        """Where the job would go now, and why."""
+        return placement.explain(job.needs, self.views(), self._judge, frozenset(job.refused_by))
+
+    def schedule(self) -> None:
+        """Fills every free slot with the job that is due first among those that fit."""
+        if not self._is_open:
+            return
+        self._draw_needs_anew()
+        while self._registry.waiting and self._assign_one():
+            pass
+
+    def _assign_one(self) -> bool:
+        free = [view for view in self.views() if view.is_up and view.is_active and view.has_room]
+        for view in sorted(free, key=lambda view: (view.work, view.latency)):
+            waiting = self._registry.waiting.first(lambda needs, refused, view=view: self._fits(view, needs, refused))  # type: ignore[misc]
+            job = self._registry.get(waiting.job_id) if waiting else None
+            if job is not None:
+                attempt = self._registry.new_attempt(job, view.name, probe=False)
+                self._registry.turn(job, JobState.DISPATCHED, f"{view.work} before it on {view.name}")
+                self._spawn(self._dispatch(attempt))
+                return True
+        return False
+
+    def _fits(self, view: RunnerView, needs: Needs, refused_by: frozenset[str]) -> bool:
+        return view.name not in refused_by and self._judge.verdict(needs, view).fits
+
+    def _draw_needs_anew(self) -> None:
+        """Which inputs are combos is told by the catalogue: when it changes, so may what waiting jobs need."""
+        if self._drawn_for == self._pool.version:
+            return
+        self._drawn_for = self._pool.version
+        changed = []
+        for job in self._registry.shown(JobState.PENDING):
+            needs = self.needs(job.prompt, job.needs.tags)
+            if needs != job.needs:
+                job.needs = needs
+                changed.append(job)
+        self._registry.needs_changed(changed)
+
+    def _view(self, runner: Runner) -> RunnerView:
+        return RunnerView(
+            name=runner.name,
+            tags=frozenset(runner.config.tags),
+            is_up=runner.is_ready,
+            is_active=runner.config.status == "active",
+            state=f"{runner.health.state.value}: {runner.health.reason}",
+            catalogue=runner.facts.catalogue,
+            catalogue_version=runner.catalogue_version,
+            capacity=runner.capacity,
+            held=self._registry.held(runner.name),
+            busy=runner.queue_remaining,
+            latency=runner.client.latency_seconds,
+        )
+
+    # one dispatch
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_tell_failure)
+
+    async def _dispatch(self, attempt: Attempt) -> None:
+        try:
+            await self._registry.store_attempt(attempt)
+        except StorageError as error:
+            await asyncio.sleep(PAUSE_SECONDS)
+            self._wait_again(attempt, Undelivered(str(error)))
+            return
+        outcome = await self.send(attempt, at_the_end=False)
+        await self.settle(attempt, outcome)
+
+    async def send(self, attempt: Attempt, *, at_the_end: bool) -> Outcome:
+        """Stages the inputs and posts. An answer with another id is registered before this returns."""
+        runner = self._pool.get(attempt.runner)
+        if runner is None:
+            return Undelivered("the runner is no longer in the pool")
+        job = attempt.job
+        try:
+            staged = await self._staging.stage(job.prompt, runner.client, str(runner.boot), job.owner)
+        except StagingError as error:
+            if error.runner_failed:
+                runner.suspect(str(error))
+            else:
+                await asyncio.sleep(PAUSE_SECONDS)
+            return Undelivered(str(error))
+        attempt.replaced = dict(staged.replaced)
+        outcome = await post(runner, attempt, staged.prompt, at_the_end=at_the_end, timeout=self._post_timeout)
+        if isinstance(outcome, Accepted) and outcome.runner_prompt_id != attempt.runner_prompt_id:
+            self._registry.answer_to_another_id(attempt, outcome.runner_prompt_id)
+            await self.on_another_id(runner, attempt)
+        if isinstance(outcome, Undelivered | InDoubt):
+            runner.suspect(outcome.reason)
+        return outcome
+
+    async def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Draws the consequence of a post of a job that has been accepted before."""
+        if not attempt.is_open:
+            return  # its events were faster, or the runner was lost meanwhile
+        if isinstance(outcome, Accepted):
+            attempt.job.was_accepted = True
+            self.held(attempt)
+            if attempt.job.cancel_requested:
+                await self.withdraw(attempt)
+        elif isinstance(outcome, Refused):
+            self._refused(attempt, outcome)
+        elif isinstance(outcome, Undelivered):
+            self._wait_again(attempt, outcome)
+        else:
+            await self.resolve_doubt(attempt, outcome)
+
+    def held(self, attempt: Attempt) -> None:
+        """The runner has it, and may have begun already."""
+        if attempt.state in (AttemptState.POSTING, AttemptState.PROBING, AttemptState.IN_DOUBT):
+            self._registry.turn_attempt(attempt, AttemptState.HELD)
+
+    async def withdraw(self, attempt: Attempt) -> Found | None:
+        """Takes a job that has not begun back from its runner.
+
+        Returns what was found: GONE means that it is the gateway's again, and its job is PENDING, or CANCELLED where
+        that was asked for. None: the runner did not answer, reconciling will tell.
+        """
+        runner = self._pool.get(attempt.runner)
+        if runner is None or not attempt.is_open:
+            return None
+        try:
+            found = await take_back(runner, attempt.runner_prompt_id)
+        except RunnerError as error:
+            runner.suspect(error.reason)
+            return None
+        await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN)
+        return found
+
+    async def resolve_doubt(self, attempt: Attempt, outcome: InDoubt) -> Found | None:
+        """Looks at the runner whether it has what was sent to it; the prompt is not sent again before that is known."""
+        if attempt.state in (AttemptState.POSTING, AttemptState.PROBING):
+            self._registry.turn_attempt(attempt, AttemptState.IN_DOUBT, outcome.reason)
+        runner = self._pool.get(attempt.runner)
+        try:
+            found = await look(runner, attempt.runner_prompt_id) if runner is not None else Found(Fate.GONE)
+        except RunnerError as error:
+            log.warning("attempt.in_doubt", job=attempt.job.id, runner=attempt.runner, reason=error.reason)
+            return None
+        await self.apply(attempt, found, when_gone=AttemptState.LOST)
+        return found
+
+    async def apply(self, attempt: Attempt, found: Found, *, when_gone: AttemptState) -> None:
+        """Brings an attempt to where the runner says it stands."""
+        if not attempt.is_open or attempt.is_closing:
+            return
+        if found.fate is Fate.RUNNING:
+            self._registry.started(attempt)
+        elif found.fate is Fate.PENDING:
+            self.held(attempt)
+        elif found.fate is Fate.FINISHED:
+            await self._endings.ended_on_runner(attempt, found.entry)
+        elif when_gone is AttemptState.LOST:
+            self._endings.lost(attempt, "the runner has no trace of it")
+            self.schedule()
+        else:
+            self._registry.turn_attempt(attempt, when_gone)
+            self._back_to_the_line(attempt.job, "taken back from its runner")
+
+    def _refused(self, attempt: Attempt, refused: Refused) -> None:
+        job = attempt.job
+        self._registry.turn_attempt(attempt, AttemptState.REFUSED, refused.words)
+        if not job.was_accepted:
+            self._endings.dropped(job, f"refused by {attempt.runner} before its client had an answer")
+            return
+        job.refused_by[attempt.runner] = refused.words
+        log.warning("job.refused_after_acceptance", job=job.id, runner=attempt.runner, reason=refused.words)
+        if placement.could_become_eligible(
+            job.needs, [view for view in self.views() if view.name not in job.refused_by], self._judge
+        ):
+            self._back_to_the_line(job, f"{attempt.runner} refused it")
+        else:
+            self._endings.failed(job, "PromptRefused", f"{attempt.runner} refused the prompt: {refused.words}")
+
+    def _wait_again(self, attempt: Attempt, outcome: Undelivered) -> None:
+        self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, outcome.reason)
+        self._back_to_the_line(attempt.job, outcome.reason)
+
+    def _back_to_the_line(self, job: Job, reason: str) -> None:
+        if job.state is JobState.DISPATCHED:
+            self._registry.turn(job, JobState.PENDING, reason)
+        if job.cancel_requested and job.state is JobState.PENDING:
+            self._endings.dropped(job, "cancelled before it began")
+        self.schedule()
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("dispatch.failed", exc_info=task.exception())

@@ -1,0 +1,278 @@
+"""How jobs end, each exactly once: by their runner, by losing it, by refusal, or by being dropped while they wait.
+
+The order of an end, so that a client never hears of one that it cannot ask for:
+
+    1. the files get their public names, committed
+    2. history entry and state are committed
+    3. the slot is free for the next job
+    4. the client is told: what it missed, the terminal message, the queue's length, ``executing`` with ``node: null``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui import graph, history, jobs_api, json_text, messages, outputs
+from gateway.comfyui.messages import Message
+from gateway.comfyui.outputs import OutputFile
+from gateway.files.outputs import OutputNames
+from gateway.jobs.history import Ended, History
+from gateway.jobs.job import Attempt, Job, Live
+from gateway.jobs.registry import Registry
+from gateway.jobs.states import AttemptState, JobState
+from gateway.storage import jobs as job_rows
+from gateway.storage.database import Database
+from gateway.storage.errors import StorageError
+
+UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
+
+log = structlog.get_logger(__name__)
+
+
+class Endings:
+    """Writes down the ends of jobs and tells them.
+
+    ``on_slot_free`` is called whenever a runner's slot or the waiting line changed by it.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        past: History,
+        names: OutputNames,
+        db: Database,
+        clock: Clock,
+        *,
+        retries: int,
+        poison_after_runners: int,
+    ) -> None:
+        self.on_slot_free: Callable[[], None] = lambda: None
+        self._registry = registry
+        self._past = past
+        self._names = names
+        self._db = db
+        self._clock = clock
+        self._retries = retries
+        self._poison_after = poison_after_runners
+
+    async def ended_on_runner(self, attempt: Attempt, entry: dict[str, Any] | None) -> None:
+        """The runner has ended the job; ``entry`` is its history of it, None where it cannot be had any more.
+
+        Told twice, the second time changes nothing. Raises StorageError: the end is not written down yet.
+        """
+        if not attempt.is_open or attempt.is_closing:
+            return
+        attempt.is_closing = True
+        job = attempt.job
+        self._registry.started(attempt)
+        if entry is None:
+            entry = self._entry_from_events(attempt)
+        try:
+            told = await self._as_ours(attempt, entry)
+        except StorageError:
+            attempt.is_closing = False  # reconciling comes back to it
+            raise
+        terminal = attempt.terminal or _terminal_of(told, job.id) or self._interrupted(job)
+        missed = list(self._missed(attempt, told))
+        self._registry.turn_attempt(attempt, AttemptState.ENDED, terminal.type)
+        await self._end(job, _state_of(told), told, attempt.runner, terminal.type)
+        self._tell_end(job, [*missed, terminal])
+
+    def lost(self, attempt: Attempt, reason: str) -> None:
+        """The runner is gone, or has no trace of the job: it is retried on another one, as often as it may be."""
+        if not attempt.is_open or attempt.is_closing:
+            return
+        job = attempt.job
+        self._registry.turn_attempt(attempt, AttemptState.LOST, reason)
+        log.warning("job.lost", job=job.id, runner=attempt.runner, attempt=attempt.ordinal, reason=reason)
+        if job.state is JobState.SUBMITTING:
+            return  # whoever submits it goes on from here
+        begun = [lost for lost in job.lost_attempts() if lost.started_at is not None]
+        if job.cancel_requested:
+            self.interrupted(job, "cancelled; its runner was lost")
+        elif len({lost.runner for lost in begun}) >= self._poison_after and len(begun) > 1:
+            runners = ", ".join(sorted({lost.runner for lost in begun}))
+            self.failed(job, "PoisonPrompt", f"The prompt has taken down {runners}; it is not tried again.")
+        elif len(begun) > self._retries:
+            self.failed(
+                job, "RunnerLost", f"Lost with its runner {len(begun)} times; last on {attempt.runner}: {reason}"
+            )
+        elif len(job.lost_attempts()) > self._retries + UNSTARTED_LOSSES_MOST:
+            self.failed(
+                job, "RunnerLost", f"Runners took it and lost it again and again; last {attempt.runner}: {reason}"
+            )
+        else:
+            job.live = Live()
+            self._registry.turn(job, JobState.PENDING, f"{attempt.runner}: {reason}")
+
+    def failed(self, job: Job, exception_type: str, message: str) -> None:
+        """The gateway ends the job: no runner will."""
+        error = messages.execution_error(
+            job.id,
+            exception_type=exception_type,
+            exception_message=message,
+            timestamp=self._clock.wall_ms(),
+        )
+        self._end_by_gateway(job, JobState.FAILED, error, message)
+
+    def interrupted(self, job: Job, reason: str) -> None:
+        """The gateway ends a job that was to be interrupted, because its runner cannot any more."""
+        self._end_by_gateway(job, JobState.CANCELLED, self._interrupted(job), reason)
+
+    def dropped(self, job: Job, reason: str) -> None:
+        """A job that had not begun is gone without a trace, as from ComfyUI's queue: no event, no history."""
+        self._registry.turn(job, JobState.CANCELLED, reason)
+        now = self._clock.wall_ms()
+        self._db.write_behind(
+            job_rows.update_job(job.id, state=JobState.CANCELLED.value, ended_at=now, reason=reason, hidden=True)
+        )
+        self._registry.listener.queue_changed()
+        self.on_slot_free()
+
+    # what an end is made of
+
+    async def _as_ours(self, attempt: Attempt, entry: dict[str, Any]) -> dict[str, Any]:
+        job = attempt.job
+        found = await self.public_names(attempt, entry.get("outputs") or {})
+        prompt = entry["prompt"][2] if len(entry.get("prompt") or ()) > 2 else job.prompt
+        return history.rewrite_entry(
+            entry,
+            prompt_id=job.id,
+            number=job.number,
+            prompt=graph.replace_inputs(prompt, attempt.replaced),
+            extra_data=client_extra_data(job),
+            rename=lambda file: found.get(file, file),
+        )
+
+    async def public_names(self, attempt: Attempt, by_node: dict[str, Any]) -> dict[OutputFile, OutputFile]:
+        """The public names of the files in outputs by node id, given out and committed where they had none."""
+        found: dict[OutputFile, OutputFile] = {}
+        for fresh in (True, False):
+            files = [
+                file
+                for node, output in by_node.items()
+                if (str(node) not in attempt.cached_nodes) is fresh
+                for file in outputs.files(output)
+            ]
+            if files:
+                public = await self._names.assign_all(attempt.job.id, attempt.runner, files, fresh=fresh)
+                found.update(zip(files, public, strict=True))
+        return found
+
+    def _entry_from_events(self, attempt: Attempt) -> dict[str, Any]:
+        """What the runner's history would have said, from what its events did: files under the runner's names."""
+        job = attempt.job
+        told = [job.live.start, job.live.cached, attempt.terminal or self._interrupted(job)]
+        return history.made_entry(
+            job.number,
+            job.id,
+            job.prompt,
+            client_extra_data(job),
+            job.outputs_to_execute,
+            attempt.outputs,
+            [_with_timestamp(message, self._clock) for message in told if message is not None],
+            {},
+            attempt.terminal is not None and attempt.terminal.type == "execution_success",
+        )
+
+    def _missed(self, attempt: Attempt, told: dict[str, Any]) -> list[Message]:
+        """The start and the outputs that the client has not heard of, because the link was down."""
+        job = attempt.job
+        found = []
+        if job.live.start is None:
+            found += [
+                messages.make(str(kind), data)
+                for kind, data in told["status"].get("messages", [])
+                if kind in ("execution_start", "execution_cached")
+            ]
+        for node, output in told["outputs"].items():
+            if node not in attempt.outputs:
+                display = told["meta"].get(node, {}).get("display_node", node)
+                data = {"node": node, "display_node": display, "output": output, "prompt_id": job.id}
+                found.append(messages.make("executed", data))
+        return found
+
+    def _interrupted(self, job: Job) -> Message:
+        return messages.execution_interrupted(job.id, timestamp=self._clock.wall_ms())
+
+    def _end_by_gateway(self, job: Job, state: JobState, terminal: Message, reason: str) -> None:
+        told = [message for message in (job.live.start, job.live.cached, terminal) if message is not None]
+        entry = history.made_entry(
+            job.number,
+            job.id,
+            job.prompt,
+            client_extra_data(job),
+            job.outputs_to_execute,
+            {},
+            [_with_timestamp(message, self._clock) for message in told],
+            {},
+            False,
+        )
+        last = job.attempts[-1].runner if job.attempts else None
+        self._record(job, state, entry, last, reason)
+        self._tell_end(job, [terminal])
+
+    async def _end(self, job: Job, state: JobState, entry: dict[str, Any], runner: str, reason: str) -> None:
+        self._record(job, state, entry, runner, reason)
+        try:
+            await self._db.flushed()
+        except StorageError as error:
+            # The write stays queued and is tried again; after a crash the runner's own history tells the end once more.
+            log.error("job.end_not_yet_stored", job=job.id, reason=str(error))
+
+    def _record(self, job: Job, state: JobState, entry: dict[str, Any], runner: str | None, reason: str) -> None:
+        text = json_text.dumps(entry).encode()
+        row = jobs_api.from_history(entry, job.id)
+        self._registry.turn(job, state, reason)
+        self._past.add(Ended(job.id, job.owner, runner, row), text)
+        self._db.write_behind(
+            job_rows.update_job(
+                job.id,
+                state=state.value,
+                ended_at=self._clock.wall_ms(),
+                entry=text,
+                summary=json_text.dumps(row).encode(),
+                reason=reason or None,
+                runner=runner,
+            )
+        )
+        self.on_slot_free()
+
+    def _tell_end(self, job: Job, ends: list[Message]) -> None:
+        listener = self._registry.listener
+        for message in ends:
+            listener.job_message(job, message)
+        listener.queue_changed()
+        listener.job_message(job, messages.executing(None, job.id))
+
+
+def client_extra_data(job: Job) -> dict[str, Any]:
+    """The job's ``extra_data`` as its client sees it: with its own ``client_id``, without secrets."""
+    return job.extra_data if job.client_id is None else {**job.extra_data, "client_id": job.client_id}
+
+
+def _state_of(entry: dict[str, Any]) -> JobState:
+    status = entry.get("status") or {}
+    if status.get("status_str") != "error":
+        return JobState.COMPLETED
+    kinds = {kind for kind, _ in status.get("messages") or ()}
+    return JobState.CANCELLED if "execution_interrupted" in kinds else JobState.FAILED
+
+
+def _terminal_of(entry: dict[str, Any], job_id: str) -> Message | None:
+    status = entry.get("status") or {}
+    for kind, data in reversed(status.get("messages") or ()):
+        message = messages.make(kind, data)
+        if messages.is_terminal(message):
+            return messages.with_prompt_id(message, job_id)
+    return None
+
+
+def _with_timestamp(message: Message, clock: Clock) -> Message:
+    if "timestamp" in message.data:
+        return message
+    return messages.make(message.type, {**message.data, "timestamp": clock.wall_ms()})

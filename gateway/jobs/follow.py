@@ -1,0 +1,152 @@
+"""Following a runner's events: which job each speaks of, what it changes, and how its client is to hear it.
+
+Frames of one runner come in order and are told in order. An end is held back until the runner's history has it, so no
+client is told of an end that it cannot read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+
+import structlog
+
+from gateway.comfyui import frames, messages, outputs
+from gateway.comfyui.frames import BinaryEvent, FrameError
+from gateway.comfyui.messages import Message
+from gateway.jobs.endings import Endings
+from gateway.jobs.job import Attempt
+from gateway.jobs.post import history_entry
+from gateway.jobs.registry import Registry
+from gateway.jobs.states import AttemptState
+from gateway.runners.errors import RunnerError
+from gateway.runners.runner import Runner
+
+EARLY_MOST = 256  # frames kept for a job whose runner has not yet told which id it gave it
+
+log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """Turns what links receive into changes of jobs and messages to clients."""
+
+    def __init__(self, registry: Registry, endings: Endings) -> None:
+        self._registry = registry
+        self._endings = endings
+        self._early: dict[str, deque[Message]] = {}
+        self._in_order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def message(self, runner: Runner, message: Message) -> None:
+        """A text frame from a runner's link. Raises StorageError."""
+        async with self._in_order[runner.name]:
+            await self._message(runner, message)
+
+    async def _message(self, runner: Runner, message: Message) -> None:
+        runner_prompt_id = messages.prompt_id_of(message)
+        if runner_prompt_id is None:
+            self._unattributed(runner, message)
+            return
+        attempt = self._registry.attempt(runner.name, runner_prompt_id)
+        if attempt is None:
+            self._keep_early(runner, message)
+        elif not attempt.is_closing:
+            await self._of_attempt(runner, attempt, message)
+
+    async def binary(self, runner: Runner, frame: bytes) -> None:
+        """A binary frame from a runner's link: a preview with its job's id, or one that belongs to the running job."""
+        try:
+            event = frames.event_of(frame)
+            if event == BinaryEvent.PREVIEW_IMAGE_WITH_METADATA:
+                await self._preview(runner, frame)
+                return
+        except FrameError as error:
+            log.warning("runner.bad_frame", runner=runner.name, reason=str(error))
+            return
+        attempt = self._registry.running_on(runner.name)
+        if attempt is not None:
+            self._registry.listener.job_frame(attempt.job, frame)
+
+    async def answered_to_another_id(self, runner: Runner, attempt: Attempt) -> None:
+        """The runner has given the job an id of its own choice: what came early under that id is told now."""
+        async with self._in_order[runner.name]:
+            for message in self._early.pop(runner.name, deque()):
+                if messages.prompt_id_of(message) == attempt.runner_prompt_id:
+                    await self._of_attempt(runner, attempt, message)
+
+    async def _of_attempt(self, runner: Runner, attempt: Attempt, message: Message) -> None:
+        if messages.is_terminal(message):
+            attempt.terminal = messages.with_prompt_id(message, attempt.job.id)
+            return
+        if message.type == "executing" and message.data.get("node") is None:
+            await self._ended(runner, attempt)
+            return
+        self._registry.started(attempt)
+        told = messages.with_prompt_id(message, attempt.job.id)
+        if message.type == "executed":
+            told = await self._executed(attempt, told)
+        self._remember(attempt, told)
+        self._registry.listener.job_message(attempt.job, told)
+
+    async def _executed(self, attempt: Attempt, message: Message) -> Message:
+        """The files of an output under their public names, without the ids that only the runner knows."""
+        output = outputs.strip_asset_ids(message.data.get("output"))
+        node = str(message.data.get("node"))
+        found = await self._endings.public_names(attempt, {node: output})
+        renamed = outputs.map_files(output, lambda file: found.get(file, file))
+        if isinstance(output, dict):
+            attempt.outputs[node] = output
+        if renamed is message.data.get("output"):
+            return message
+        return messages.make("executed", {**message.data, "output": renamed})
+
+    def _remember(self, attempt: Attempt, message: Message) -> None:
+        live = attempt.job.live
+        match message.type:
+            case "execution_start":
+                live.start = message
+            case "execution_cached":
+                live.cached = message
+                attempt.cached_nodes.update(map(str, message.data.get("nodes") or ()))
+            case "progress_state":
+                live.progress_state = message
+            case "executing":
+                live.executing = message
+            case "executed":
+                live.executed.append(message)
+
+    async def _ended(self, runner: Runner, attempt: Attempt) -> None:
+        """``executing`` without a node: by now the runner's history has the job (ComfyUI main.py prompt_worker)."""
+        try:
+            entry = await history_entry(runner, attempt.runner_prompt_id)
+        except RunnerError as error:
+            log.warning("job.history_unread", job=attempt.job.id, runner=runner.name, reason=error.reason)
+            runner.suspect(error.reason)
+            entry = None
+        if entry is None and attempt.terminal is None:
+            return  # nothing tells how it ended: reconciling will find out
+        await self._endings.ended_on_runner(attempt, entry)
+
+    async def _preview(self, runner: Runner, frame: bytes) -> None:
+        metadata = frames.decode_preview(frame).metadata or {}
+        attempt = self._registry.attempt(runner.name, str(metadata.get("prompt_id")))
+        if attempt is None:
+            return
+        told = frames.with_prompt_id(frame, attempt.job.id)
+        if frames.is_droppable_preview(told):
+            attempt.job.live.preview = told
+        self._registry.listener.job_frame(attempt.job, told)
+
+    def _unattributed(self, runner: Runner, message: Message) -> None:
+        """What names no job belongs to the one that runs; ``executing`` without an id is only a reminder."""
+        attempt = self._registry.running_on(runner.name)
+        if attempt is not None and message.type != "executing":
+            self._registry.listener.job_message(attempt.job, message)
+
+    def _keep_early(self, runner: Runner, message: Message) -> None:
+        """The runner may have given a job another id than it was asked to, and begun before it answered."""
+        waiting_for_answer = any(
+            attempt.state in (AttemptState.POSTING, AttemptState.PROBING)
+            for attempt in self._registry.attempts_on(runner.name)
+        )
+        if waiting_for_answer:
+            self._early.setdefault(runner.name, deque(maxlen=EARLY_MOST)).append(message)

@@ -1,0 +1,124 @@
+"""The jobs that have ended: their /api/jobs rows in memory, and their history entries in the database.
+
+ComfyUI keeps 10,000 entries and forgets the rest (execution.py MAXIMUM_HISTORY_SIZE); the listing does the same, while
+a job asked for by its id is found for as long as the database has it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.comfyui import json_text
+from gateway.storage import jobs as job_rows
+from gateway.storage.database import Database
+
+LISTED_MOST = 10_000  # jobs
+WARM_ENTRIES = 512  # entries kept in memory: clients ask for a job's entry right after its end
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has ended; ``row`` is its row of /api/jobs."""
+
+    id: str
+    owner: str
+    runner: str | None
+    row: dict[str, Any]
+
+
+class History:
+    """The ended jobs of all owners, in the order in which they ended."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._warm: OrderedDict[str, bytes] = OrderedDict()
+
+    async def load(self) -> None:
+        """Reads the listing of earlier lives of the gateway."""
+        for found in await job_rows.load_finished_rows(self._db, newest=LISTED_MOST):
+            if found.summary is not None:
+                self._list(Ended(found.id, found.owner, None, json_text.loads(found.summary)))
+
+    def add(self, ended: Ended, entry: bytes) -> None:
+        """Takes in a job that has just ended, with its history entry as JSON."""
+        self._list(ended)
+        self._warm[ended.id] = entry
+        while len(self._warm) > WARM_ENTRIES:
+            self._warm.popitem(last=False)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._ended
+
+    def get(self, job_id: str) -> Ended | None:
+        """A listed job."""
+        return self._ended.get(job_id)
+
+    def rows(self, owner: str | None) -> Iterator[dict[str, Any]]:
+        """The /api/jobs rows of an owner's jobs, or of everyone's, oldest end first."""
+        return (ended.row for ended in self._ended.values() if owner is None or ended.owner == owner)
+
+    async def entry(self, job_id: str, owner: str | None) -> bytes | None:
+        """A job's history entry as JSON; None if it has none, or is another's, or was deleted."""
+        ended = self._ended.get(job_id)
+        if ended is not None and job_id in self._warm:
+            return self._warm[job_id] if owner is None or ended.owner == owner else None
+        row = await job_rows.load_job(self._db, job_id)
+        if row is None or row.hidden or (owner is not None and row.owner != owner):
+            return None
+        return row.entry
+
+    async def runner_of(self, job_id: str) -> str | None:
+        """The runner that ended the job."""
+        ended = self._ended.get(job_id)
+        if ended is not None and ended.runner is not None:
+            return ended.runner
+        row = await job_rows.load_job(self._db, job_id)
+        return row.runner if row else None
+
+    async def entries(self, owner: str | None, max_items: int | None, offset: int) -> list[tuple[str, bytes]]:
+        """History entries as (id, JSON), oldest end first, by ComfyUI's rules (execution.py get_history).
+
+        Args:
+            owner: whose, None for everyone's.
+            max_items: at most so many; the newest ones where ``offset`` is negative.
+            offset: from the oldest.
+        """
+        if offset < 0 and max_items is not None:
+            found = await job_rows.load_finished(self._db, owner=owner, newest=min(max_items, LISTED_MOST))
+        elif offset < 0:
+            found = await job_rows.load_finished(self._db, owner=owner, newest=LISTED_MOST)
+        else:
+            found = await job_rows.load_finished(self._db, owner=owner, offset=offset, limit=max_items)
+        return [(row.id, row.entry) for row in found if row.entry is not None]
+
+    async def delete(self, job_ids: Collection[str], owner: str | None) -> None:
+        """Takes jobs out of the history; unknown ids, and another's, are passed over. Raises StorageError."""
+        mine = [job_id for job_id in job_ids if self._may_delete(job_id, owner)]
+        if mine:
+            await self._db.write(job_rows.hide_jobs(mine))
+        for job_id in mine:
+            self._forget(job_id)
+
+    async def clear(self, owner: str | None) -> None:
+        """Empties an owner's history, or everyone's. Raises StorageError."""
+        await self._db.write(job_rows.hide_all(owner))
+        for ended in list(self._ended.values()):
+            if owner is None or ended.owner == owner:
+                self._forget(ended.id)
+
+    def _may_delete(self, job_id: str, owner: str | None) -> bool:
+        ended = self._ended.get(job_id)
+        return owner is None or (ended is not None and ended.owner == owner)
+
+    def _list(self, ended: Ended) -> None:
+        self._ended[ended.id] = ended
+        while len(self._ended) > LISTED_MOST:
+            self._forget(next(iter(self._ended)))
+
+    def _forget(self, job_id: str) -> None:
+        self._ended.pop(job_id, None)
+        self._warm.pop(job_id, None)

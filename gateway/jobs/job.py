@@ -1,0 +1,129 @@
+"""A job and its attempts as they stand in memory while the job is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.comfyui.messages import Message
+from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
+from gateway.scheduling.needs import Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What else the submission said (ComfyUI server.py post_prompt), handed on to the runner as it came.
+
+    ``tags`` are the gateway's own: ``extra_data.gateway.tags``.
+    """
+
+    partial_execution_targets: Any = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Live:
+    """What a client that comes late needs to draw a running job: the newest message of each kind."""
+
+    start: Message | None = None
+    cached: Message | None = None
+    progress_state: Message | None = None
+    executing: Message | None = None
+    executed: list[Message] = field(default_factory=list)
+    preview: bytes | None = None  # a type 4 frame
+
+    def messages(self) -> Iterator[Message]:
+        """In the order in which ComfyUI sends them."""
+        for message in (self.start, self.cached, *self.executed, self.progress_state, self.executing):
+            if message is not None:
+                yield message
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One time that a runner was given the job. ``runner_prompt_id`` is the id that the runner knows it by.
+
+    ``replaced`` are the inputs that were rewritten for this runner, with what the client had written.
+    """
+
+    job: Job
+    ordinal: int
+    runner: str
+    runner_prompt_id: str
+    state: AttemptState
+    created_at: int
+    started_at: int | None = None
+    replaced: dict[tuple[str, str], Any] = field(default_factory=dict)
+    cached_nodes: set[str] = field(default_factory=set)
+    outputs: dict[str, Any] = field(default_factory=dict)  # as told to the client, by node id
+    terminal: Message | None = None  # kept until the runner's history has the job
+    is_closing: bool = False  # somebody is writing down its end
+
+    @property
+    def is_open(self) -> bool:
+        """True while the runner may have it."""
+        return self.state in OPEN_ATTEMPTS
+
+    @property
+    def takes_a_slot(self) -> bool:
+        """True when it counts against the runner's capacity; a probe is taken back at once and does not."""
+        return self.is_open and self.state is not AttemptState.PROBING
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One prompt from its submission to its end. Times are milliseconds since the epoch.
+
+    ``secrets`` are the keys of ``extra_data`` that reach the runner and are never stored or shown. ``was_accepted`` is
+    False until a runner has validated it, or the gateway on its own checks where no runner could be asked.
+    """
+
+    id: str
+    seq: int
+    number: float
+    owner: str
+    client_id: str | None
+    prompt: dict[str, Any]
+    extra_data: dict[str, Any]
+    secrets: dict[str, Any]
+    options: Options
+    needs: Needs
+    created_at: int
+    state: JobState = JobState.SUBMITTING
+    outputs_to_execute: list[str] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    refused_by: dict[str, str] = field(default_factory=dict)  # runner -> its words
+    was_accepted: bool = False
+    cancel_requested: bool = False
+    reason: str = ""  # of the newest transition
+    live: Live = field(default_factory=Live)
+
+    def is_in(self, *states: JobState) -> bool:
+        """Whether the job stands in one of these states now; it may change wherever something is awaited."""
+        return self.state in states
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt under way, if there is one."""
+        if self.attempts and self.attempts[-1].is_open:
+            return self.attempts[-1]
+        return None
+
+    @property
+    def runner(self) -> str | None:
+        """The runner that has it now."""
+        attempt = self.attempt
+        return attempt.runner if attempt else None
+
+    @property
+    def workflow_id(self) -> str | None:
+        """``extra_pnginfo.workflow.id``, which /api/jobs filters by."""
+        pnginfo = self.extra_data.get("extra_pnginfo")
+        workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
+        found = workflow.get("id") if isinstance(workflow, dict) else None
+        return found if isinstance(found, str) else None
+
+    def lost_attempts(self) -> list[Attempt]:
+        """The attempts that a runner took down with it."""
+        return [attempt for attempt in self.attempts if attempt.state is AttemptState.LOST]

@@ -1,0 +1,187 @@
+"""The jobs room as others see it: one object that hears the runners and answers the APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui import history as shapes
+from gateway.comfyui import jobs_api, json_text
+from gateway.comfyui.messages import Message
+from gateway.config import Config
+from gateway.files.outputs import OutputNames
+from gateway.files.staging import Staging
+from gateway.jobs.control import Control
+from gateway.jobs.dispatch import Dispatcher
+from gateway.jobs.endings import Endings, client_extra_data
+from gateway.jobs.follow import Follower
+from gateway.jobs.history import History
+from gateway.jobs.job import Job
+from gateway.jobs.reconcile import Reconciler
+from gateway.jobs.recovery import recover
+from gateway.jobs.registry import VISIBLE, JobListener, Registry
+from gateway.jobs.states import JobState
+from gateway.jobs.submission import Submissions
+from gateway.runners.pool import Pool
+from gateway.runners.runner import Runner
+from gateway.storage.database import Database
+from gateway.storage.errors import StorageError
+
+log = structlog.get_logger(__name__)
+
+
+class Jobs:
+    """Composes the room. It is the pool's RunnerObserver."""
+
+    def __init__(
+        self,
+        config: Config,
+        db: Database,
+        pool: Pool,
+        names: OutputNames,
+        staging: Staging,
+        listener: JobListener,
+        clock: Clock,
+    ) -> None:
+        self.registry = Registry(db, clock, listener)
+        self.history = History(db)
+        self._db = db
+        self._pool = pool
+        self._endings = Endings(
+            self.registry,
+            self.history,
+            names,
+            db,
+            clock,
+            retries=config.failover.retries,
+            poison_after_runners=config.failover.poison_after_runners,
+        )
+        self.dispatcher = Dispatcher(
+            self.registry,
+            pool,
+            staging,
+            self._endings,
+            post_timeout_seconds=config.dispatch.post_timeout_seconds,
+        )
+        self._endings.on_slot_free = self.dispatcher.schedule
+        self._follower = Follower(self.registry, self._endings)
+        self.dispatcher.on_another_id = self._follower.answered_to_another_id
+        self._reconciler = Reconciler(self.registry, self.dispatcher)
+        self.submissions = Submissions(
+            self.registry, self.history, pool, self.dispatcher, db, clock, max_pending=config.queue.max_pending
+        )
+        self.control = Control(self.registry, pool, self.dispatcher, self._endings)
+
+    async def start(self) -> None:
+        """Finds the jobs of an earlier life again; the dispatcher opens. Raises StorageError."""
+        await self.history.load()
+        await recover(self._db, self.registry)
+        for job in list(self.registry):
+            if job.attempt is not None and self._pool.get(job.attempt.runner) is None:
+                self._endings.lost(job.attempt, "its runner is no longer configured")
+        self.dispatcher.open()
+
+    async def stop(self) -> None:
+        """Gives out no more jobs, and waits for the dispatches under way."""
+        await self.dispatcher.close()
+
+    # what clients see
+
+    def queue(self, owner: str | None) -> dict[str, list[list[Any]]]:
+        """``GET /queue``: what runs, and what waits in its order, the gateway's and the runners' together."""
+        return {
+            "queue_running": [queue_item(job) for job in self.live(owner, JobState.RUNNING)],
+            "queue_pending": [queue_item(job) for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING)],
+        }
+
+    def live(self, owner: str | None, *states: JobState) -> list[Job]:
+        """An owner's jobs in these states, or everyone's."""
+        return [job for job in self.registry.shown(*states) if owner is None or job.owner == owner]
+
+    def job(self, job_id: str, owner: str | None) -> Job | None:
+        """A job that has not ended and that clients may see."""
+        job = self.registry.get(job_id)
+        if job is None or job.state not in VISIBLE or (owner is not None and job.owner != owner):
+            return None
+        return job
+
+    def rows(self, owner: str | None) -> list[dict[str, Any]]:
+        """The rows of ``GET /api/jobs``: running, waiting, then ended in order."""
+        running = [_row(job, "in_progress", None) for job in self.live(owner, JobState.RUNNING)]
+        waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
+        pending = [_row(job, "pending", place) for place, job in enumerate(waiting, start=1)]
+        return [*running, *pending, *self.history.rows(owner)]
+
+    def running_of(self, client_id: str, owner: str) -> list[Job]:
+        """The running jobs of a client."""
+        return [job for job in self.live(owner, JobState.RUNNING) if job.client_id == client_id]
+
+    def remaining_of(self, owner: str) -> int:
+        """Pending and running jobs: ComfyUI's ``queue_remaining``."""
+        return self.registry.remaining
+
+    async def detail(self, job_id: str, owner: str | None) -> dict[str, Any] | None:
+        """``GET /api/jobs/{id}``."""
+        entry = await self.history.entry(job_id, owner)
+        if entry is not None:
+            return jobs_api.detail(json_text.loads(entry), job_id)
+        job = self.job(job_id, owner)
+        if job is None:
+            return None
+        if job.state is JobState.RUNNING:
+            return _row(job, "in_progress", None)
+        return _row(job, "pending", 1 + (self.registry.waiting.position(job_id) or 0))
+
+    async def delete_from_history(self, job_ids: Collection[str], owner: str | None) -> None:
+        """``POST /history`` with ``delete``. Raises StorageError."""
+        await self.history.delete(job_ids, owner)
+
+    # RunnerObserver
+
+    async def runner_connected(self, runner: Runner) -> None:
+        """See RunnerObserver."""
+        await self._stored(runner, self._reconciler.reconcile)
+
+    async def runner_checked(self, runner: Runner) -> None:
+        """See RunnerObserver."""
+        await self._stored(runner, self._reconciler.check)
+
+    async def runner_lost(self, runner: Runner, reason: str) -> None:
+        """See RunnerObserver."""
+        for attempt in self.registry.attempts_on(runner.name):
+            self._endings.lost(attempt, reason)
+        self.dispatcher.schedule()
+
+    async def runner_message(self, runner: Runner, message: Message) -> None:
+        """See RunnerObserver."""
+        try:
+            await self._follower.message(runner, message)
+        except StorageError as error:
+            # The frame is gone, the job is not: reconciling reads its end from the runner's history.
+            log.error("runner.message_not_followed", runner=runner.name, type=message.type, reason=str(error))
+
+    async def runner_binary(self, runner: Runner, frame: bytes) -> None:
+        """See RunnerObserver."""
+        await self._follower.binary(runner, frame)
+
+    def pool_changed(self) -> None:
+        """See RunnerObserver."""
+        self.dispatcher.schedule()
+
+    async def _stored(self, runner: Runner, reconcile: Any) -> None:
+        try:
+            await reconcile(runner)
+        except StorageError as error:
+            log.error("runner.not_reconciled", runner=runner.name, reason=str(error))
+
+
+def queue_item(job: Job) -> list[Any]:
+    """A job as an item of ``GET /queue``."""
+    return shapes.queue_item(job.number, job.id, job.prompt, client_extra_data(job), job.outputs_to_execute)
+
+
+def _row(job: Job, status: str, position: int | None) -> dict[str, Any]:
+    return jobs_api.pending_row(job.id, job.number, job.extra_data, status=status, queue_position=position)

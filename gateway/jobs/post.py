@@ -1,0 +1,159 @@
+"""One POST of a prompt to a runner, and taking one back. What follows from the answer is the callers' to decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from gateway.comfyui import json_text
+from gateway.jobs.job import Attempt
+from gateway.runners.errors import RunnerAmbiguous, RunnerUnreachable
+from gateway.runners.runner import REFUSALS, Runner
+
+END_OF_QUEUE = float(2**53)  # the number of a prompt that must not begin before anything else that a runner holds
+NOT_COMFYUI = frozenset(
+    {408, 425, 429, 502, 503, 504}
+)  # a proxy in front of the runner, or its rate limit: not delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The runner has it. ``node_errors`` names the outputs that will not run (ComfyUI runs the valid ones)."""
+
+    runner_prompt_id: str
+    node_errors: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The runner's own refusal, to be told as it is."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+    @property
+    def words(self) -> str:
+        """The refusal in one line, for logs and for a job that fails by it."""
+        try:
+            error = json_text.loads(self.body)["error"]
+            return f"{error['message']}: {error['details']}" if error.get("details") else str(error["message"])
+        except (ValueError, TypeError, KeyError):
+            return f"status {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """The runner certainly does not have it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """It was sent, and no answer came: the runner has it or not."""
+
+    reason: str
+
+
+Outcome = Accepted | Refused | Undelivered | InDoubt
+
+
+async def post(
+    runner: Runner, attempt: Attempt, prompt: dict[str, Any], *, at_the_end: bool, timeout: float
+) -> Outcome:
+    """Posts a job to a runner (ComfyUI server.py post_prompt), with the link as its client.
+
+    Args:
+        runner: who is asked.
+        attempt: names the id; ``attempt.job`` the rest.
+        prompt: the graph, with the inputs of this runner.
+        at_the_end: behind everything that the runner has queued.
+        timeout: seconds for the answer.
+    """
+    job = attempt.job
+    body: dict[str, Any] = {
+        "prompt": prompt,
+        "client_id": runner.link.sid,
+        "prompt_id": attempt.runner_prompt_id,
+        "extra_data": {**{key: value for key, value in job.extra_data.items() if key != "gateway"}, **job.secrets},
+    }
+    if job.options.partial_execution_targets is not None:
+        body["partial_execution_targets"] = job.options.partial_execution_targets
+    if at_the_end:
+        body["number"] = END_OF_QUEUE
+    try:
+        reply = await runner.client.request(
+            "POST",
+            "/prompt",
+            data=json_text.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            timeout=timeout,
+        )
+    except RunnerUnreachable as error:
+        return Undelivered(error.reason)
+    except RunnerAmbiguous as error:
+        return InDoubt(error.reason)
+    if reply.status in NOT_COMFYUI or reply.status in REFUSALS:
+        return Undelivered(f"POST /prompt answered {reply.status}")
+    if reply.status != 200:
+        return Refused(reply.status, reply.body, reply.headers.get("Content-Type", "application/octet-stream"))
+    try:
+        answer = reply.json()
+        return Accepted(str(answer["prompt_id"]), answer.get("node_errors") or {})
+    except (ValueError, TypeError, KeyError):
+        return InDoubt("POST /prompt answered 200, but not as ComfyUI does")
+
+
+class Fate(StrEnum):
+    """Where a job stands on a runner."""
+
+    GONE = "gone"
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at a runner showed; ``entry`` is its history entry where it has finished."""
+
+    fate: Fate
+    entry: dict[str, Any] | None = None
+
+
+async def look(runner: Runner, runner_prompt_id: str) -> Found:
+    """Looks where a job stands: in the queue first, then in the history, so that one that ends in between is seen.
+
+    Raises RunnerError.
+    """
+    queue = await runner.client.get_json("/queue")
+    if _has(queue.get("queue_running"), runner_prompt_id):
+        return Found(Fate.RUNNING)
+    if _has(queue.get("queue_pending"), runner_prompt_id):
+        return Found(Fate.PENDING)
+    entry = await history_entry(runner, runner_prompt_id)
+    return Found(Fate.GONE) if entry is None else Found(Fate.FINISHED, entry)
+
+
+async def history_entry(runner: Runner, runner_prompt_id: str) -> dict[str, Any] | None:
+    """The runner's history of a job, None if it has none. Raises RunnerError."""
+    entry = (await runner.client.get_json(f"/history/{runner_prompt_id}")).get(runner_prompt_id)
+    return entry if isinstance(entry, dict) else None
+
+
+async def take_back(runner: Runner, runner_prompt_id: str) -> Found:
+    """Takes a job that has not begun out of a runner's queue, then looks: one that has begun goes on undisturbed.
+
+    ``POST /api/jobs/{id}/cancel`` is not used for this although it needs one call less: it interrupts a job that has
+    just begun. Raises RunnerError.
+    """
+    reply = await runner.client.request("POST", "/queue", json={"delete": [runner_prompt_id]})
+    if not reply.ok:
+        raise RunnerAmbiguous(runner.name, f"POST /queue answered {reply.status}")
+    return await look(runner, runner_prompt_id)
+
+
+def _has(items: Any, runner_prompt_id: str) -> bool:
+    return any(item[1] == runner_prompt_id for item in items or () if isinstance(item, list) and len(item) > 1)

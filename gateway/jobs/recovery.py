@@ -1,0 +1,43 @@
+"""Finding the jobs of an earlier life of the gateway again.
+
+as it was stored                        what becomes of it
+pending                                 waits again, in its place
+with an open attempt                    belongs to its runner until that one is reconciled, or lost past the grace time
+submitting, never seen by a runner      is validated again as if it came now; refused, it leaves no trace: its
+                                        client never had an answer
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from gateway.comfyui.catalogue import Catalogue
+from gateway.jobs import rows
+from gateway.jobs.registry import Registry
+from gateway.jobs.states import AttemptState, JobState
+from gateway.storage import jobs as job_rows
+from gateway.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+async def recover(db: Database, registry: Registry) -> None:
+    """Fills the registry from the database. Nothing is dispatched by this. Raises StorageError."""
+    registry.start_counting(await job_rows.highest_seq(db))
+    found = await job_rows.load_unfinished(db)
+    attempts: dict[str, list[job_rows.AttemptRow]] = {}
+    for attempt in await job_rows.load_attempts(db, [row.id for row in found]):
+        attempts.setdefault(attempt.job_id, []).append(attempt)
+    for row in found:
+        job = rows.job_of(row, attempts.get(row.id, []), Catalogue({}))
+        if job.attempt is not None:
+            # The answer to a POST that was under way will never come; whether the runner has it is to be found out.
+            if job.attempt.state in (AttemptState.POSTING, AttemptState.PROBING):
+                job.attempt.state = AttemptState.IN_DOUBT
+            if job.state in (JobState.SUBMITTING, JobState.PENDING):
+                job.state = JobState.DISPATCHED
+        elif job.state in (JobState.SUBMITTING, JobState.DISPATCHED, JobState.RUNNING):
+            job.state = JobState.PENDING
+        registry.add(job)
+    if found:
+        log.info("jobs.found_again", jobs=len(found), on_runners=sum(job.attempt is not None for job in registry))

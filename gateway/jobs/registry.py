@@ -1,0 +1,247 @@
+"""The jobs that are alive, found by their id and by the id that a runner knows them by, and the one place where their
+states change: checked against the table, stored, logged."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui.messages import Message
+from gateway.jobs import rows
+from gateway.jobs.job import Attempt, Job
+from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
+from gateway.scheduling.waiting import Waiting, WaitingLine
+from gateway.storage import jobs as job_rows
+from gateway.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+VISIBLE = frozenset({JobState.PENDING, JobState.DISPATCHED, JobState.RUNNING})
+
+
+class JobListener(Protocol):
+    """Who is told what clients see: the sessions room. Calls return at once; their order is the client's order."""
+
+    def job_message(self, job: Job, message: Message) -> None:
+        """A text message for the job's client."""
+
+    def job_frame(self, job: Job, frame: bytes) -> None:
+        """A binary frame for the job's client."""
+
+    def queue_changed(self) -> None:
+        """The number of jobs that are not done changed."""
+
+
+class Registry:
+    """The live jobs."""
+
+    def __init__(self, db: Database, clock: Clock, listener: JobListener) -> None:
+        self.listener = listener
+        self.waiting = WaitingLine()
+        self._db = db
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._by_runner: dict[str, dict[str, Attempt]] = {}
+        self._visible = 0
+        self._seq = 0
+        self._number = 0
+
+    # looking things up
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def get(self, job_id: str) -> Job | None:
+        """The live job of that id."""
+        return self._jobs.get(job_id)
+
+    def attempt(self, runner: str, runner_prompt_id: str) -> Attempt | None:
+        """The open attempt that a runner knows by that id."""
+        return self._by_runner.get(runner, {}).get(runner_prompt_id)
+
+    def attempts_on(self, runner: str) -> list[Attempt]:
+        """The open attempts on a runner, oldest first."""
+        return list(self._by_runner.get(runner, {}).values())
+
+    def held(self, runner: str) -> int:
+        """How many of a runner's slots are taken."""
+        return sum(attempt.takes_a_slot for attempt in self._by_runner.get(runner, {}).values())
+
+    def running_on(self, runner: str) -> Attempt | None:
+        """The attempt that the runner executes now."""
+        attempts = self._by_runner.get(runner, {}).values()
+        return next((attempt for attempt in attempts if attempt.state is AttemptState.RUNNING), None)
+
+    @property
+    def remaining(self) -> int:
+        """Pending and running jobs of the whole pool: ComfyUI's ``queue_remaining``."""
+        return self._visible
+
+    def shown(self, *states: JobState) -> list[Job]:
+        """Jobs in these states: waiting ones in their order, the others by age."""
+        found = [job for job in self._jobs.values() if job.state in states]
+        return sorted(found, key=lambda job: (job.number, job.seq))
+
+    # taking jobs in
+
+    def start_counting(self, highest_seq: int) -> None:
+        """Goes on counting where an earlier life of the gateway stopped."""
+        self._seq = self._number = highest_seq
+
+    def next_number(self) -> int:
+        """The pool's counter, ComfyUI's ``number``: from 0, advancing with every submission, refused ones included."""
+        number, self._number = self._number, self._number + 1
+        return number
+
+    def next_job_seq(self) -> int:
+        """The next place in the order of acceptance."""
+        self._seq += 1
+        return self._seq
+
+    def add(self, job: Job) -> None:
+        """Takes in a job: a new one, or one found again after a restart."""
+        self._jobs[job.id] = job
+        self._visible += job.state in VISIBLE
+        if job.state is JobState.PENDING:
+            self._wait(job)
+        if job.attempt is not None:
+            self._index(job.attempt)
+
+    def new_attempt(self, job: Job, runner: str, *, probe: bool) -> Attempt:
+        """Registers that a runner is about to be given the job, before it is: no event can come too early.
+
+        The runner is given the job's own id where it is one that every ComfyUI takes, and no earlier attempt that may
+        still be alive somewhere has used it.
+        """
+        used = any(attempt.state is AttemptState.LOST for attempt in job.attempts)
+        attempt = Attempt(
+            job,
+            ordinal=len(job.attempts) + 1,
+            runner=runner,
+            runner_prompt_id=str(uuid.uuid4()) if used or not _is_canonical_uuid(job.id) else job.id,
+            state=AttemptState.PROBING if probe else AttemptState.POSTING,
+            created_at=self._clock.wall_ms(),
+        )
+        job.attempts.append(attempt)
+        self._index(attempt)
+        return attempt
+
+    def answer_to_another_id(self, attempt: Attempt, runner_prompt_id: str) -> None:
+        """The runner has given the job an id of its own choice: from now on that one is its name there."""
+        self._unindex(attempt)
+        attempt.runner_prompt_id = runner_prompt_id
+        self._index(attempt)
+        self._db.write_behind(
+            job_rows.update_attempt(attempt.job.id, attempt.ordinal, runner_prompt_id=runner_prompt_id)
+        )
+
+    # durable writes around a POST
+
+    async def store_submission(self, job: Job, attempt: Attempt | None) -> None:
+        """Writes down a new job, with the intent to give it to a runner, before that runner hears of it.
+
+        Raises StorageError: nothing was written.
+        """
+        operations = [job_rows.insert_job(rows.row_of(job))]
+        if attempt is not None:
+            operations.append(job_rows.insert_attempt(rows.attempt_row(attempt)))
+        await self._db.write(*operations)
+
+    async def store_attempt(self, attempt: Attempt) -> None:
+        """Writes down the intent to give a job to a runner. Raises StorageError: nothing was written."""
+        await self._db.write(
+            job_rows.insert_attempt(rows.attempt_row(attempt)),
+            job_rows.update_job(attempt.job.id, runner=attempt.runner),
+        )
+
+    # changes of state
+
+    def turn(self, job: Job, state: JobState, reason: str = "") -> None:
+        """Changes a job's state and has it stored. Ends are stored by ``finish`` in the history, with what they carry.
+
+        Raises IllegalTransition.
+        """
+        check_job(job.state, state)
+        was = job.state
+        self._visible += (state in VISIBLE) - (was in VISIBLE)
+        job.state, job.reason = state, reason
+        if was is JobState.PENDING:
+            self.waiting.remove(job.id)
+        if state is JobState.PENDING:
+            self._wait(job)
+        log.info("job.state", job=job.id, state=state.value, was=was.value, runner=job.runner, reason=reason or None)
+        if state in ENDS or state is JobState.REFUSED:
+            del self._jobs[job.id]
+        if state is JobState.REFUSED:
+            self._db.write_behind(job_rows.delete_job(job.id))
+        elif state not in ENDS:
+            columns: dict[str, object] = {"state": state.value, "reason": reason or None}
+            if was is JobState.SUBMITTING:
+                columns["outputs_to_execute"] = rows.json_bytes(job.outputs_to_execute)
+            if state is JobState.RUNNING and job.attempt is not None:
+                columns["started_at"] = job.attempt.started_at
+            self._db.write_behind(job_rows.update_job(job.id, **columns))
+        if (state in VISIBLE) != (was in VISIBLE) and state not in ENDS:  # an end is told in its own order
+            self.listener.queue_changed()
+
+    def turn_attempt(self, attempt: Attempt, state: AttemptState, reason: str = "") -> None:
+        """Changes an attempt's state and has it stored. Raises IllegalTransition."""
+        check_attempt(attempt.state, state)
+        attempt.state = state
+        now = self._clock.wall_ms()
+        columns: dict[str, object] = {"state": state.value, "reason": reason or None}
+        if state is AttemptState.RUNNING:
+            attempt.started_at = columns["started_at"] = now
+        if not attempt.is_open:
+            columns["ended_at"] = now
+            self._unindex(attempt)
+        log.debug(
+            "attempt.state",
+            job=attempt.job.id,
+            attempt=attempt.ordinal,
+            runner=attempt.runner,
+            state=state.value,
+            reason=reason or None,
+        )
+        self._db.write_behind(job_rows.update_attempt(attempt.job.id, attempt.ordinal, **columns))
+
+    def started(self, attempt: Attempt) -> None:
+        """The runner has begun the job. Told twice, the second time changes nothing."""
+        if attempt.state is AttemptState.RUNNING:
+            return
+        self.turn_attempt(attempt, AttemptState.RUNNING)
+        if attempt.job.state is not JobState.RUNNING:
+            self.turn(attempt.job, JobState.RUNNING)
+
+    def needs_changed(self, jobs: Iterable[Job]) -> None:
+        """Lets waiting jobs whose needs were drawn anew, or that a runner has refused, stand among their new kind."""
+        for job in jobs:
+            if self.waiting.remove(job.id):
+                self._wait(job)
+
+    def _wait(self, job: Job) -> None:
+        self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by)))
+
+    def _index(self, attempt: Attempt) -> None:
+        self._by_runner.setdefault(attempt.runner, {})[attempt.runner_prompt_id] = attempt
+
+    def _unindex(self, attempt: Attempt) -> None:
+        self._by_runner.get(attempt.runner, {}).pop(attempt.runner_prompt_id, None)
+
+
+def link_sid(gateway_id: str, runner: str) -> str:
+    """The gateway's ``clientId`` at a runner: the same in every life of the gateway, so that the events of what it
+    dispatched before a restart come to its new link."""
+    return hashlib.sha256(f"{gateway_id}/{runner}".encode()).hexdigest()[:32]
+
+
+def _is_canonical_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,90 @@
+"""Jobs and attempts as rows, there and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.comfyui import json_text
+from gateway.comfyui.catalogue import Catalogue
+from gateway.jobs.job import Attempt, Job, Options
+from gateway.jobs.states import AttemptState, JobState
+from gateway.scheduling.needs import needs_of
+from gateway.storage.jobs import AttemptRow, JobRow
+
+
+def row_of(job: Job) -> JobRow:
+    """The row of a job that has just been submitted. Secrets are left out."""
+    request = {
+        "explicit_number": job.number if isinstance(job.number, float) else None,
+        "partial_execution_targets": job.options.partial_execution_targets,
+        "tags": list(job.options.tags),
+    }
+    return JobRow(
+        id=job.id,
+        seq=job.seq,
+        number=float(job.number),
+        owner=job.owner,
+        client_id=job.client_id,
+        state=job.state.value,
+        prompt=json_bytes(job.prompt),
+        extra_data=json_bytes(job.extra_data),
+        request=json_bytes(request),
+        outputs_to_execute=json_bytes(job.outputs_to_execute),
+        created_at=job.created_at,
+        workflow_id=job.workflow_id,
+    )
+
+
+def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job:
+    """An unfinished job as it stood when its rows were written. Its live messages and its secrets are gone."""
+    prompt: dict[str, Any] = json_text.loads(row.prompt)
+    request: dict[str, Any] = json_text.loads(row.request)
+    tags = tuple(request["tags"])
+    explicit = request["explicit_number"]
+    job = Job(
+        id=row.id,
+        seq=row.seq,
+        number=int(row.number) if explicit is None else explicit,
+        owner=row.owner,
+        client_id=row.client_id,
+        prompt=prompt,
+        extra_data=json_text.loads(row.extra_data),
+        secrets={},
+        options=Options(request["partial_execution_targets"], tags),
+        needs=needs_of(prompt, frozenset(tags), catalogue),
+        created_at=row.created_at,
+        state=JobState(row.state),
+        outputs_to_execute=json_text.loads(row.outputs_to_execute),
+        was_accepted=row.state != JobState.SUBMITTING,
+        reason=row.reason or "",
+    )
+    job.attempts = [
+        Attempt(
+            job,
+            attempt.ordinal,
+            attempt.runner,
+            attempt.runner_prompt_id,
+            AttemptState(attempt.state),
+            attempt.created_at,
+            attempt.started_at,
+        )
+        for attempt in attempts
+    ]
+    return job
+
+
+def attempt_row(attempt: Attempt) -> AttemptRow:
+    """The row of a new attempt."""
+    return AttemptRow(
+        job_id=attempt.job.id,
+        ordinal=attempt.ordinal,
+        runner=attempt.runner,
+        runner_prompt_id=attempt.runner_prompt_id,
+        state=attempt.state.value,
+        created_at=attempt.created_at,
+    )
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as the rows hold it."""
+    return json_text.dumps(value).encode()

@@ -1,0 +1,276 @@
+"""Accepting a prompt: durable and validated before the client has its 200.
+
+1. the job is registered, and stored together with the intent to give it to a runner
+2. a runner that fits and has a free slot (and no waiting job that is due first): it is posted there, for good
+   all that fit are busy: it is posted to the one that answers fastest, behind everything, and taken back at once
+   none fits: the healthiest one is asked, so that the client reads ComfyUI's own error
+   none can be reached: the gateway's own checks decide
+3. the runner's 400 is the client's 400, and the job leaves no trace
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui import errors, graph, history, json_text, validation
+from gateway.comfyui.catalogue import Catalogue
+from gateway.jobs.dispatch import Dispatcher
+from gateway.jobs.history import History
+from gateway.jobs.job import Attempt, Job, Options
+from gateway.jobs.post import Accepted, InDoubt, Outcome, Refused
+from gateway.jobs.registry import Registry
+from gateway.jobs.states import AttemptState, JobState
+from gateway.runners.pool import Pool
+from gateway.scheduling import placement
+from gateway.storage import jobs as job_rows
+from gateway.storage.database import Database
+from gateway.storage.errors import StorageError
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ``POST /prompt`` answers. ``runner`` and ``job`` say who it concerns."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    runner: str | None = None
+    job: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Submissions:
+    """Takes prompts in."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        past: History,
+        pool: Pool,
+        dispatcher: Dispatcher,
+        db: Database,
+        clock: Clock,
+        *,
+        max_pending: int,
+    ) -> None:
+        self._registry = registry
+        self._past = past
+        self._pool = pool
+        self._dispatcher = dispatcher
+        self._db = db
+        self._clock = clock
+        self._max_pending = max_pending
+
+    async def submit(self, request: Mapping[str, Any], owner: str) -> Answer:
+        """Handles the body of ``POST /prompt`` (ComfyUI server.py post_prompt).
+
+        Raises ValueError, TypeError where ComfyUI's handler fails too (a ``number`` that is none): its 500.
+        """
+        number = self._number(request)
+        if "prompt" not in request:
+            return _refusal(400, errors.no_prompt())
+        job_id, refusal = await self._job_id(request)
+        if refusal is not None:
+            return refusal
+        if self._registry.remaining >= self._max_pending:
+            return _refusal(429, errors.queue_full(self._max_pending), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        job = self._job(job_id, number, request, owner)
+        self._registry.add(job)
+        try:
+            return await self._accept_or_refuse(job)
+        except StorageError as error:
+            log.error("job.not_accepted", job=job.id, reason=str(error))
+            body = errors.error_body("storage_unavailable", "The gateway cannot store prompts now", str(error))
+            return _refusal(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        finally:
+            if job.state is JobState.SUBMITTING:
+                self._registry.turn(job, JobState.REFUSED, "not accepted")
+
+    # the parts of a submission
+
+    def _number(self, request: Mapping[str, Any]) -> float:
+        """The order in the queue; the pool's counter advances with every prompt that brings no number of its own."""
+        if "number" in request:
+            return float(request["number"])
+        number = self._registry.next_number()
+        return -number if request.get("front") else number
+
+    async def _job_id(self, request: Mapping[str, Any]) -> tuple[str, Answer | None]:
+        wanted = request.get("prompt_id")
+        if wanted is None:
+            return str(uuid.uuid4()), None
+        if not isinstance(wanted, str) or not 0 < len(wanted) <= errors.LONGEST_PROMPT_ID:
+            return "", _refusal(400, errors.invalid_prompt_id())
+        # The registry is asked last, so that nothing happens between its answer and the job's registration.
+        if await job_rows.job_ids_exist(self._db, wanted) or self._registry.get(wanted) is not None:
+            return "", _refusal(400, errors.duplicate_prompt_id(wanted))
+        return wanted, None
+
+    def _job(self, job_id: str, number: float, request: Mapping[str, Any], owner: str) -> Job:
+        prompt = _prompt(request["prompt"])
+        given = request.get("extra_data")
+        given = given if isinstance(given, dict) else {}
+        client_id = request.get("client_id", given.get("client_id"))
+        now = self._clock.wall_ms()
+        tags = _tags(given)
+        return Job(
+            id=job_id,
+            seq=self._registry.next_job_seq(),
+            number=number,
+            owner=owner,
+            client_id=client_id if isinstance(client_id, str) else None,
+            prompt=prompt,
+            extra_data={**history.public_extra_data(given), "create_time": now},
+            secrets={key: given[key] for key in history.SECRET_KEYS if key in given},
+            options=Options(request.get("partial_execution_targets"), tags),
+            needs=self._dispatcher.needs(prompt, frozenset(tags)),
+            created_at=now,
+        )
+
+    # finding a runner that validates it
+
+    async def _accept_or_refuse(self, job: Job) -> Answer:
+        self._dispatcher.schedule()  # what waits and is due first has the free slots
+        tried: set[str] = set()
+        while (chosen := self._choose(job, frozenset(tried))) is not None:
+            runner, probe = chosen
+            attempt = self._registry.new_attempt(job, runner, probe=probe)
+            await self._store(job, attempt, is_first=not tried)
+            tried.add(runner)
+            outcome = await self._dispatcher.send(attempt, at_the_end=probe)
+            answer = await self._conclude(job, attempt, outcome)
+            if answer is not None:
+                return answer
+        return await self._accept_unasked(job, is_stored=bool(tried))
+
+    def _choose(self, job: Job, tried: frozenset[str]) -> tuple[str, bool] | None:
+        """The runner to ask, and whether it is only to validate. None: nobody can be asked."""
+        candidates = self._dispatcher.eligible(job, but=tried)
+        with_room = placement.least_work([view for view in candidates if view.has_room])
+        if with_room is not None:
+            return with_room.name, False
+        fastest = placement.most_responsive(candidates)
+        if fastest is not None:
+            return fastest.name, True
+        if tried:
+            return None
+        views = self._dispatcher.views()
+        if self._dispatcher.could_wait_for_one(job):
+            return None
+        healthiest = placement.most_responsive([view for view in views if view.is_up and view.is_active])
+        return None if healthiest is None else (healthiest.name, False)
+
+    async def _store(self, job: Job, attempt: Attempt, *, is_first: bool) -> None:
+        try:
+            if is_first:
+                await self._registry.store_submission(job, attempt)
+            else:
+                await self._registry.store_attempt(attempt)
+        except StorageError:
+            self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, "could not be stored")
+            raise
+
+    async def _conclude(self, job: Job, attempt: Attempt, outcome: Outcome) -> Answer | None:
+        """Draws the consequence of what the runner said. None: another one is to be asked."""
+        if isinstance(outcome, Accepted):
+            await self._accepted(job, attempt, outcome)
+            return self._ok(job, attempt.runner, outcome.node_errors)
+        if isinstance(outcome, Refused):
+            self._registry.turn_attempt(attempt, AttemptState.REFUSED, outcome.words)
+            log.info("prompt.refused", job=job.id, runner=attempt.runner, reason=outcome.words)
+            self._registry.turn(job, JobState.REFUSED, outcome.words)
+            return Answer(outcome.status, outcome.body, outcome.content_type, attempt.runner, job.id)
+        if isinstance(outcome, InDoubt):
+            await self._dispatcher.resolve_doubt(attempt, outcome)
+            if attempt.is_open or job.state is not JobState.SUBMITTING:
+                # It may be running: never sent twice, so accepted, and its runner will tell.
+                self._settle_state(job)
+                return self._ok(job, attempt.runner, {})
+            return None
+        if attempt.is_open:
+            self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, outcome.reason)
+        return None
+
+    async def _accepted(self, job: Job, attempt: Attempt, outcome: Accepted) -> None:
+        job.outputs_to_execute = _outputs_to_execute(job, outcome.node_errors, self._pool.catalogue())
+        was_probe = attempt.state is AttemptState.PROBING
+        if attempt.is_open:
+            self._dispatcher.held(attempt)
+        self._settle_state(job)
+        if was_probe:
+            await self._dispatcher.withdraw(attempt)
+
+    def _settle_state(self, job: Job) -> None:
+        job.was_accepted = True
+        if job.state is JobState.SUBMITTING:
+            self._registry.turn(job, JobState.DISPATCHED, "validated")
+
+    async def _accept_unasked(self, job: Job, *, is_stored: bool) -> Answer:
+        """No runner can be asked: the gateway's own checks decide, by the catalogues that it knows."""
+        catalogues = [runner.facts.catalogue for runner in self._pool if runner.facts.catalogue is not None]
+        error, node_errors, outputs = validation.check(job.prompt, job.options.partial_execution_targets, catalogues)
+        if error is not None:
+            self._registry.turn(job, JobState.REFUSED, str(error.get("message")))
+            return _refusal(400, {"error": error, "node_errors": node_errors})
+        if not self._dispatcher.could_wait_for_one(job):
+            self._registry.turn(job, JobState.REFUSED, "no runner")
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._dispatcher.explain(job).considered)
+            return _refusal(503, errors.no_runner_available(reasons), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        job.outputs_to_execute = list(outputs)
+        if not is_stored:
+            await self._registry.store_submission(job, None)
+        job.was_accepted = True
+        self._registry.turn(job, JobState.PENDING, "accepted on the gateway's own checks: no runner could be asked")
+        await self._db.flushed()
+        self._dispatcher.schedule()
+        return self._ok(job, None, node_errors)
+
+    def _ok(self, job: Job, runner: str | None, node_errors: Mapping[str, Any]) -> Answer:
+        body = {"prompt_id": job.id, "number": job.number, "node_errors": node_errors}
+        return Answer(200, json_text.dumps(body).encode(), runner=runner, job=job.id)
+
+
+def _refusal(status: int, body: Mapping[str, Any], headers: dict[str, str] | None = None) -> Answer:
+    return Answer(status, json_text.dumps(body).encode(), headers=headers or {})
+
+
+def _tags(extra_data: Mapping[str, Any]) -> tuple[str, ...]:
+    """``extra_data.gateway.tags``, where it is a list of strings."""
+    own = extra_data.get("gateway")
+    tags = own.get("tags") if isinstance(own, dict) else None
+    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
+
+
+def _prompt(value: Any) -> dict[str, Any]:
+    """The graph; an empty list is as good as an empty graph to ComfyUI, anything else fails there."""
+    if isinstance(value, dict):
+        return value
+    if value == []:
+        return {}
+    raise TypeError("prompt is not an object")
+
+
+def _outputs_to_execute(job: Job, node_errors: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
+    """The output nodes that the runner will run: all that were asked for and that it did not complain about."""
+    failing = set(node_errors)
+    for errors_of_node in node_errors.values():
+        failing.update(map(str, errors_of_node.get("dependent_outputs") or ()))
+    targets = job.options.partial_execution_targets
+    return [
+        node_id
+        for node_id, class_type, _ in graph.nodes(job.prompt)
+        if class_type in catalogue.classes
+        and catalogue.classes[class_type].output_node
+        and node_id not in failing
+        and (not isinstance(targets, list) or node_id in targets)
+    ]

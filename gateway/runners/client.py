@@ -1,0 +1,216 @@
+"""HTTP towards one runner: its headers injected, redirects not followed, every wait with a deadline, every failure
+told apart by whether the request may have been carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from gateway.runners.errors import RunnerAmbiguous, RunnerMisanswered, RunnerUnreachable
+
+CONNECTIONS_PER_RUNNER = 64
+KEEPALIVE_SECONDS = 30.0
+REQUEST_SECONDS = 30.0  # deadline of an ordinary call; uploads and views have none in total
+STALLED_SECONDS = 60.0  # a stream that sends nothing for so long is given up
+LATENCY_WEIGHT = 0.3  # weight of the newest sample in the moving average
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer of a runner."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Returns the parsed body. Raises ValueError where it is not JSON."""
+        return orjson.loads(self.body)
+
+    @property
+    def ok(self) -> bool:
+        """True for 200 to 299."""
+        return 200 <= self.status < 300
+
+
+class RunnerClient:
+    """The HTTP side of one runner.
+
+    Args:
+        name: the runner's name, for errors and logs.
+        endpoint: base URL without a trailing slash; may carry a path prefix.
+        headers: sent with every request and the websocket's upgrade, to this runner only.
+        connect_seconds: deadline for a connection to stand.
+    """
+
+    def __init__(self, name: str, endpoint: str, headers: Mapping[str, str], *, connect_seconds: float = 5.0) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self.latency_seconds = 0.0  # moving average over the ordinary calls that were answered
+        self._headers = dict(headers)
+        self._connect_seconds = connect_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    def url(self, path: str) -> URL:
+        """The runner's URL for a ComfyUI path that is already percent-encoded, such as ``/userdata/a%2Fb``."""
+        return URL(self.endpoint + path, encoded=True)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The aiohttp session; opened at first use, inside a running loop."""
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_PER_RUNNER, keepalive_timeout=KEEPALIVE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = REQUEST_SECONDS,
+    ) -> Reply:
+        """Sends one request and reads the whole answer, whatever its status.
+
+        Raises:
+            RunnerUnreachable: it was not delivered.
+            RunnerAmbiguous: it may have been, and no answer came within ``timeout`` seconds.
+        """
+        if json is not None:
+            data = orjson.dumps(json)
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        began = time.monotonic()
+        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect_seconds)
+        with self._told_apart():
+            async with self.session.request(
+                method,
+                self.url(path),
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=limits,
+                allow_redirects=False,
+            ) as response:
+                body = await response.read()
+        self._sample_latency(time.monotonic() - began)
+        return Reply(response.status, response.headers, body)
+
+    async def get_json(self, path: str, *, timeout: float | None = REQUEST_SECONDS) -> Any:
+        """GETs a path and returns its JSON.
+
+        Raises:
+            RunnerMisanswered: the status is not 200, or the body is not JSON.
+            RunnerUnreachable, RunnerAmbiguous: as ``request``.
+        """
+        reply = await self.request("GET", path, timeout=timeout)
+        if reply.status != 200:
+            raise RunnerMisanswered(self.name, f"GET {path} answered {reply.status}", reply.status)
+        try:
+            return reply.json()
+        except ValueError as error:
+            raise RunnerMisanswered(self.name, f"GET {path} answered no JSON", reply.status) from error
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Opens a request whose answer is read as a stream, as the bytes come (content encodings untouched).
+
+        Raises:
+            RunnerUnreachable, RunnerAmbiguous: before the answer's headers, or while the caller reads.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds, sock_read=STALLED_SECONDS)
+        with self._told_apart():
+            async with self.session.request(
+                method,
+                self.url(path),
+                params=params,
+                headers=headers,
+                data=data,
+                timeout=limits,
+                allow_redirects=False,
+            ) as response:
+                yield response
+
+    async def upload(
+        self,
+        file: bytes | AsyncIterator[bytes],
+        *,
+        filename: str,
+        subfolder: str,
+        type: str,  # noqa: A002 - ComfyUI's own name of the field
+        overwrite: bool = True,
+    ) -> Reply:
+        """Puts a file on the runner (ComfyUI server.py ``POST /upload/image``), streaming where it is a stream."""
+        form = aiohttp.MultipartWriter("form-data")
+        part = form.append(file, {"Content-Type": "application/octet-stream"})
+        part.set_content_disposition("form-data", name="image", filename=filename)
+        for key, value in (("type", type), ("subfolder", subfolder), ("overwrite", "true" if overwrite else "false")):
+            form.append(value).set_content_disposition("form-data", name=key)
+        return await self.request("POST", "/upload/image", data=form, timeout=None)
+
+    def websocket(self, sid: str) -> Any:
+        """The context manager of the link's websocket (ComfyUI server.py ``/ws``), for this ``clientId``.
+
+        Frames may be of any size: SaveImageWebsocket sends pictures of tens of MB.
+        """
+        return self.session.ws_connect(
+            self.url("/ws").with_query(clientId=sid),
+            max_msg_size=0,
+            compress=0,
+            autoping=True,
+            timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+        )
+
+    def _sample_latency(self, seconds: float) -> None:
+        self.latency_seconds += LATENCY_WEIGHT * (seconds - self.latency_seconds)
+
+    def _told_apart(self) -> _ToldApart:
+        return _ToldApart(self.name)
+
+
+class _ToldApart:
+    """Turns aiohttp's failures into this room's, by whether the request may have been carried out."""
+
+    def __init__(self, runner: str) -> None:
+        self._runner = runner
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
+            raise RunnerUnreachable(self._runner, str(error) or type(error).__name__) from error
+        if isinstance(error, asyncio.TimeoutError):
+            raise RunnerAmbiguous(self._runner, "no answer in time") from error
+        if isinstance(error, aiohttp.ClientError | OSError):
+            raise RunnerAmbiguous(self._runner, str(error) or type(error).__name__) from error

@@ -1,0 +1,144 @@
+"""The link: the gateway's one websocket to a runner. It connects, negotiates, hands over frames in order, and connects
+again; what the frames mean is not its business."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import aiohttp
+import structlog
+
+from gateway.comfyui import messages
+from gateway.comfyui.messages import Message
+from gateway.runners.client import RunnerClient
+from gateway.runners.errors import RunnerError
+
+RECONNECT_FIRST_SECONDS = 0.2
+RECONNECT_MOST_SECONDS = 5.0
+PING_SECONDS = 240.0  # lax: a runner's event loop stalls while it loads models; aiohttp waits half of it for the pong
+HANDSHAKE_SECONDS = 10.0
+FLAGS = {"supports_preview_metadata": True}
+
+log = structlog.get_logger(__name__)
+
+
+class LinkListener(Protocol):
+    """Who hears a link. Calls come one after the other, in the order of the frames; the next waits for the last."""
+
+    async def link_opened(self) -> None:
+        """The websocket stands and has negotiated."""
+
+    async def link_closed(self, reason: str) -> None:
+        """The websocket is gone; it was announced by ``link_opened``, and the link tries again."""
+
+    async def link_message(self, message: Message) -> None:
+        """A text frame."""
+
+    async def link_binary(self, frame: bytes) -> None:
+        """A binary frame."""
+
+
+class Link:
+    """Keeps one websocket to a runner open.
+
+    ComfyUI forgets a ``clientId`` when an *older* socket of the same id ends (issue 16010 of ComfyUI), so a socket is
+    closed fully before the next one opens, and there is never more than one.
+    """
+
+    def __init__(self, client: RunnerClient, sid: str, listener: LinkListener) -> None:
+        self.sid = sid
+        self.is_open = False
+        self.server_flags: dict[str, object] = {}
+        self._client = client
+        self._listener = listener
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+
+    def start(self) -> None:
+        """Begins to connect, in a task that this object owns."""
+        self._task = asyncio.create_task(self._run(), name=f"link {self._client.name}")
+
+    async def stop(self) -> None:
+        """Closes the websocket and ends the task."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def retry_now(self) -> None:
+        """Ends the wait before the next try to connect."""
+        self._wake.set()
+
+    async def reopen(self) -> None:
+        """Closes a socket that has gone deaf; the link then connects again."""
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _run(self) -> None:
+        wait = RECONNECT_FIRST_SECONDS
+        while True:
+            if await self._once():
+                wait = RECONNECT_FIRST_SECONDS
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                wait = min(wait * 2, RECONNECT_MOST_SECONDS)
+
+    async def _once(self) -> bool:
+        """One life of a socket. Returns whether it got as far as being open."""
+        opened = False
+        reason = "closed by the runner"
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS) as handshake, self._client.websocket(self.sid) as socket:
+                self._socket = socket
+                await socket.send_str(messages.feature_flags(FLAGS).text)
+                backlog = await self._negotiate(socket)
+                handshake.reschedule(None)
+                self.is_open = opened = True
+                await self._listener.link_opened()
+                for message in backlog:
+                    await self._listener.link_message(message)
+                await self._follow(socket)
+                reason = f"closed by the runner (code {socket.close_code})"
+        except TimeoutError:
+            reason = "no answer to the websocket's handshake in time"
+        except (aiohttp.ClientError, OSError, RunnerError) as error:
+            reason = str(error) or type(error).__name__
+        finally:
+            self._socket = None
+            if opened:
+                self.is_open = False
+        if opened:
+            await self._listener.link_closed(reason)
+        else:
+            log.debug("link.not_open", runner=self._client.name, reason=reason)
+        return opened
+
+    async def _negotiate(self, socket: aiohttp.ClientWebSocketResponse) -> list[Message]:
+        """Reads up to the server's flags, which answer ours. Returns the other messages that came before them."""
+        backlog: list[Message] = []
+        while True:
+            frame = await socket.receive()
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                if frame.type is aiohttp.WSMsgType.BINARY:
+                    continue
+                raise RunnerError(self._client.name, "the websocket closed during its handshake")
+            message = messages.parse(frame.data)
+            if message is None:
+                continue
+            if message.type == "feature_flags":
+                self.server_flags = dict(message.data)
+                return backlog
+            backlog.append(message)
+
+    async def _follow(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for frame in socket:
+            if frame.type is aiohttp.WSMsgType.TEXT:
+                message = messages.parse(frame.data)
+                if message is not None:
+                    await self._listener.link_message(message)
+            elif frame.type is aiohttp.WSMsgType.BINARY:
+                await self._listener.link_binary(frame.data)

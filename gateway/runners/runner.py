@@ -1,0 +1,323 @@
+"""One runner: what the operator wrote about it, its client, its link, its health and its catalogue, in one place.
+
+Health is one table. A runner is given work only in READY.
+
+    state           meaning                                                       leaves it by
+    CONNECTING      no link yet, or the link is open and is being made ready      ready, refused
+    READY           link open, HTTP answers, catalogue read, jobs reconciled      link or HTTP gone -> SUSPECT
+    SUSPECT         link or HTTP gone for less than the grace time                ready again, grace passed -> LOST
+    LOST            link and HTTP gone past the grace time; its jobs move away    ready again
+    MISCONFIGURED   it answers 401 or 403: the headers in the YAML are wrong      answers differently
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui import catalogue as catalogues
+from gateway.comfyui.catalogue import Catalogue
+from gateway.comfyui.messages import Message
+from gateway.config import HealthConfig, RunnerConfig
+from gateway.runners.client import RunnerClient
+from gateway.runners.errors import RunnerError, RunnerMisanswered
+from gateway.runners.link import Link
+
+CATALOGUE_SECONDS = 180.0  # the first /object_info of a runner with many custom nodes takes minutes
+REFUSALS = (401, 403)
+
+log = structlog.get_logger(__name__)
+
+
+class RunnerState(StrEnum):
+    """See the table at the top of this module."""
+
+    CONNECTING = "connecting"
+    READY = "ready"
+    SUSPECT = "suspect"
+    LOST = "lost"
+    MISCONFIGURED = "misconfigured"
+
+
+@dataclass(slots=True)
+class Health:
+    """A runner's state, why, and since when (monotonic seconds)."""
+
+    state: RunnerState
+    reason: str
+    since: float
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a runner said about itself when it was last made ready."""
+
+    system_stats: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
+    object_info: dict[str, Any] = field(default_factory=dict)
+    catalogue: Catalogue | None = None
+    version: str = ""  # ComfyUI's, "" while unknown
+
+
+class RunnerObserver(Protocol):
+    """Who hears what becomes of runners: the jobs room. Messages and frames of one runner come in order."""
+
+    async def runner_connected(self, runner: Runner) -> None:
+        """The runner answers. Its jobs are reconciled here, before it takes work. Raises RunnerError."""
+
+    async def runner_lost(self, runner: Runner, reason: str) -> None:
+        """The runner has been gone past the grace time."""
+
+    async def runner_checked(self, runner: Runner) -> None:
+        """A health check went well: the time to compare what the runner holds with what it should."""
+
+    async def runner_message(self, runner: Runner, message: Message) -> None:
+        """A text frame came."""
+
+    async def runner_binary(self, runner: Runner, frame: bytes) -> None:
+        """A binary frame came."""
+
+    def pool_changed(self) -> None:
+        """A runner became ready, stopped being ready, or changed its catalogue."""
+
+
+class Runner:
+    """One backend ComfyUI server.
+
+    ``boot`` numbers the lives of its link: whatever the runner kept in memory or in its temp folder is certain only
+    within one of them.
+    """
+
+    def __init__(
+        self, config: RunnerConfig, sid: str, observer: RunnerObserver, *, health: HealthConfig, clock: Clock
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.client = RunnerClient(
+            config.name, config.endpoint, config.plain_headers(), connect_seconds=health.connect_seconds
+        )
+        self.link = Link(self.client, sid, self)
+        self.health = Health(RunnerState.CONNECTING, "not connected yet", clock.monotonic())
+        self.facts = Facts()
+        self.catalogue_version = 0  # grows with every catalogue that was read
+        self.queue_remaining = 0  # as the runner itself counts, whoever submitted
+        self.boot = 0
+        self._observer = observer
+        self._settings = health
+        self._clock = clock
+        self._down_since: float | None = clock.monotonic()
+        self._suspected_at = -math.inf
+        self._preparing: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._check_now = asyncio.Event()
+        self._wants_catalogue = False
+
+    # what others ask
+
+    @property
+    def is_ready(self) -> bool:
+        """True when the runner is up and may be given work, as far as its health goes."""
+        return self.health.state is RunnerState.READY
+
+    @property
+    def takes_work(self) -> bool:
+        """True when it is ready and the operator has it active."""
+        return self.is_ready and self.config.status == "active"
+
+    @property
+    def capacity(self) -> int:
+        """Jobs that it may hold at once: the one it runs and ``prefetch`` more."""
+        return 1 + self.config.prefetch
+
+    @property
+    def has_jobs_api(self) -> bool:
+        """True from ComfyUI 0.26 on, which can cancel one job atomically (``POST /api/jobs/{id}/cancel``)."""
+        return _version_tuple(self.facts.version) >= (0, 26)
+
+    # life
+
+    def start(self) -> None:
+        """Opens the link and begins to check the health, in tasks that this object owns."""
+        self.link.start()
+        self._checking = asyncio.create_task(self._check_for_ever(), name=f"health {self.name}")
+
+    async def stop(self) -> None:
+        """Ends the tasks and closes every connection."""
+        tasks = [task for task in (self._checking, self._preparing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.link.stop()
+        await self.client.close()
+
+    def suspect(self, reason: str) -> None:
+        """A call failed: no more work until a check has gone well.
+
+        The check is made at once the first time; a runner that passes its checks and fails its calls again and again
+        waits for the regular ones, so it cannot be tried in a tight loop.
+        """
+        if self.is_ready:
+            self._turn(RunnerState.SUSPECT, reason)
+        now = self._clock.monotonic()
+        if now - self._suspected_at > self._settings.interval_seconds:
+            self._check_now.set()
+        self._suspected_at = now
+
+    def refresh_catalogue(self) -> None:
+        """Reads /object_info again at the next check, which is made at once."""
+        self._wants_catalogue = True
+        self._check_now.set()
+
+    # the link's side
+
+    async def link_opened(self) -> None:
+        """See LinkListener."""
+        self.boot += 1
+        self._prepare()
+
+    async def link_closed(self, reason: str) -> None:
+        """See LinkListener."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+        if self.health.state is not RunnerState.LOST:
+            self._turn(RunnerState.SUSPECT, f"link: {reason}")
+        self._check_now.set()
+
+    async def link_message(self, message: Message) -> None:
+        """See LinkListener."""
+        if message.type == "status":
+            info = message.data.get("status", {}).get("exec_info", {})
+            self.queue_remaining = int(info.get("queue_remaining", self.queue_remaining))
+            return
+        await self._observer.runner_message(self, message)
+
+    async def link_binary(self, frame: bytes) -> None:
+        """See LinkListener."""
+        await self._observer.runner_binary(self, frame)
+
+    # becoming ready
+
+    def _prepare(self) -> None:
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.cancel()
+        self._preparing = asyncio.create_task(self._make_ready(), name=f"prepare {self.name}")
+
+    async def _make_ready(self) -> None:
+        """Reads what the runner is, lets its jobs be reconciled, and only then calls it ready."""
+        try:
+            await self._read_facts()
+            await self._observer.runner_connected(self)
+        except RunnerError as error:
+            self._failed(error)
+            return
+        self._down_since = None
+        self._turn(RunnerState.READY, f"ComfyUI {self.facts.version or 'of unknown version'} answers")
+
+    async def _read_facts(self) -> None:
+        stats = await self.client.get_json("/system_stats")
+        features = await self.client.request("GET", "/features")
+        object_info = await self.client.get_json("/object_info", timeout=CATALOGUE_SECONDS)
+        if not isinstance(stats, dict) or not isinstance(object_info, dict):
+            raise RunnerMisanswered(self.name, "answers, but not as ComfyUI does", 200)
+        self.facts.system_stats = stats
+        self.facts.version = str(stats.get("system", {}).get("comfyui_version", ""))
+        self.facts.features = features.json() if features.status == 200 else {}
+        self._take_catalogue(object_info)
+
+    def _take_catalogue(self, object_info: dict[str, Any]) -> None:
+        if object_info == self.facts.object_info and self.facts.catalogue is not None:
+            return
+        self.facts.object_info = object_info
+        self.facts.catalogue = catalogues.parse(object_info)
+        self.catalogue_version += 1
+        log.info("runner.catalogue", runner=self.name, node_classes=len(object_info))
+        if self.is_ready:
+            self._observer.pool_changed()
+
+    # staying ready
+
+    async def _check_for_ever(self) -> None:
+        while True:
+            self._check_now.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._check_now.wait(), self._settings.interval_seconds)
+            await self._check()
+
+    async def _check(self) -> None:
+        try:
+            answer = await self.client.get_json("/prompt", timeout=self._settings.timeout_seconds)
+            self.queue_remaining = int(answer["exec_info"]["queue_remaining"])
+        except RunnerError as error:
+            self._failed(error)
+        except (KeyError, TypeError, ValueError):
+            self._failed(RunnerMisanswered(self.name, "GET /prompt answers, but not as ComfyUI does", 200))
+        else:
+            await self._answered()
+            return
+        await self._give_up_after_grace()
+
+    async def _answered(self) -> None:
+        if not self.link.is_open:
+            self._down_since = None
+            if self.health.state is RunnerState.MISCONFIGURED:
+                self._turn(RunnerState.CONNECTING, "answers again")
+            self.link.retry_now()
+            return
+        if not self.is_ready:
+            if self._preparing is None or self._preparing.done():
+                self._prepare()
+            return
+        try:
+            if self._wants_catalogue:
+                self._wants_catalogue = False
+                self._take_catalogue(await self.client.get_json("/object_info", timeout=CATALOGUE_SECONDS))
+            await self._observer.runner_checked(self)
+        except RunnerError as error:
+            self._failed(error)
+
+    def _failed(self, error: RunnerError) -> None:
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+        if isinstance(error, RunnerMisanswered) and error.status in REFUSALS:
+            self._turn(RunnerState.MISCONFIGURED, f"{error.reason}: its headers in the configuration are not accepted")
+        elif self.health.state is not RunnerState.LOST:
+            self._turn(RunnerState.SUSPECT, error.reason)
+
+    async def _give_up_after_grace(self) -> None:
+        down = self._down_since
+        if down is None or self.health.state is RunnerState.LOST:
+            return
+        if self._clock.monotonic() - down < self._settings.grace_seconds:
+            return
+        reason = f"gone for {self._settings.grace_seconds:g} s: {self.health.reason}"
+        if self.health.state is not RunnerState.MISCONFIGURED:
+            self._turn(RunnerState.LOST, reason)
+        await self._observer.runner_lost(self, reason)
+
+    def _turn(self, state: RunnerState, reason: str) -> None:
+        was = self.health
+        if was.state is state:
+            was.reason = reason
+            return
+        self.health = Health(state, reason, self._clock.monotonic())
+        tell = log.info if state in (RunnerState.READY, RunnerState.CONNECTING) else log.warning
+        tell("runner.state", runner=self.name, state=state.value, was=was.state.value, reason=reason)
+        if RunnerState.READY in (state, was.state):
+            self._observer.pool_changed()
+
+
+def _version_tuple(version: str) -> tuple[int, ...]:
+    parts = []
+    for part in version.lstrip("v").split("."):
+        digits = "".join(character for character in part if character.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)

@@ -1,0 +1,119 @@
+"""The choice of a runner for a job: filter, then score, then pick; each step says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.comfyui.catalogue import Catalogue
+from gateway.scheduling.needs import Needs, Verdict, judge
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerView:
+    """What policy sees of a runner, at one moment.
+
+    ``held``: jobs of the gateway on it; ``busy``: its queue by its own count, whoever submitted; ``latency``: seconds.
+    """
+
+    name: str
+    tags: frozenset[str]
+    is_up: bool
+    is_active: bool
+    state: str
+    catalogue: Catalogue | None
+    catalogue_version: int
+    capacity: int
+    held: int
+    busy: int
+    latency: float
+
+    @property
+    def has_room(self) -> bool:
+        """True when it may be given one more job."""
+        return self.held < self.capacity
+
+    @property
+    def work(self) -> int:
+        """Jobs before a new one: the gateway's, or the runner's own count where others use it too."""
+        return max(self.held, self.busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which runner was chosen and why; ``considered`` has each runner with the reason for or against it."""
+
+    runner: str | None
+    reason: str
+    considered: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Judge:
+    """Remembers verdicts: the same needs on the same catalogue are judged once."""
+
+    _verdicts: dict[tuple[Needs, str, int, frozenset[str]], Verdict] = field(default_factory=dict)
+    most: int = 50_000
+
+    def verdict(self, needs: Needs, runner: RunnerView) -> Verdict:
+        """Whether the runner has what is needed; its health and load are not looked at."""
+        key = (needs, runner.name, runner.catalogue_version, runner.tags)
+        known = self._verdicts.get(key)
+        if known is None:
+            if len(self._verdicts) >= self.most:
+                self._verdicts.clear()
+            known = self._verdicts[key] = judge(needs, runner.tags, runner.catalogue)
+        return known
+
+
+def eligible(
+    needs: Needs, runners: Sequence[RunnerView], judge_: Judge, refused_by: frozenset[str] = frozenset()
+) -> list[RunnerView]:
+    """Runners that are up, active, and have what is needed."""
+    return [
+        runner
+        for runner in runners
+        if runner.is_up and runner.is_active and runner.name not in refused_by and judge_.verdict(needs, runner).fits
+    ]
+
+
+def could_become_eligible(needs: Needs, runners: Sequence[RunnerView], judge_: Judge) -> bool:
+    """True when a registered runner would do if it were up: then a job may wait for it."""
+    return any(judge_.verdict(needs, runner).fits for runner in runners)
+
+
+def least_work(candidates: Sequence[RunnerView]) -> RunnerView | None:
+    """The one with the fewest jobs before a new one; among equals the one that answers fastest, then the first."""
+    return min(candidates, key=lambda runner: (runner.work, round(runner.latency, 3)), default=None)
+
+
+def most_responsive(candidates: Sequence[RunnerView]) -> RunnerView | None:
+    """The one that answers HTTP fastest: where a prompt is validated while every runner is busy."""
+    return min(candidates, key=lambda runner: runner.latency, default=None)
+
+
+def explain(
+    needs: Needs, runners: Sequence[RunnerView], judge_: Judge, refused_by: frozenset[str] = frozenset()
+) -> Placement:
+    """The placement of a job right now, with the reason for or against every runner."""
+    considered = tuple((runner.name, _reason(needs, runner, judge_, refused_by)) for runner in runners)
+    with_room = [runner for runner in eligible(needs, runners, judge_, refused_by) if runner.has_room]
+    chosen = least_work(with_room)
+    if chosen is None:
+        return Placement(None, "no runner that fits has room", considered)
+    return Placement(chosen.name, f"least work: {chosen.work} before it", considered)
+
+
+def _reason(needs: Needs, runner: RunnerView, judge_: Judge, refused_by: frozenset[str]) -> str:
+    if not runner.is_active:
+        return "disabled"
+    if not runner.is_up:
+        return runner.state
+    if runner.name in refused_by:
+        return "refused this prompt"
+    verdict = judge_.verdict(needs, runner)
+    if not verdict.fits:
+        return verdict.reason
+    if not runner.has_room:
+        return f"full: holds {runner.held} of {runner.capacity}"
+    return f"fits: {runner.work} before it"

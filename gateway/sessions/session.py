@@ -1,0 +1,128 @@
+"""One client's websocket: a bounded queue of frames and the task that sends them. It knows no jobs.
+
+A slow client harms only itself. When its queue is full, previews are dropped; text frames and pictures that are results
+never are: if they do not fit either, the socket is closed with 1013 and the client connects again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import structlog
+from aiohttp import WSCloseCode, web
+
+from gateway.comfyui import frames, messages
+from gateway.comfyui.frames import FrameError
+from gateway.comfyui.messages import Message
+from gateway.config import SessionsConfig
+
+log = structlog.get_logger(__name__)
+
+
+class Session:
+    """One open websocket of a client whose id is ``sid``."""
+
+    def __init__(self, sid: str, owner: str, socket: web.WebSocketResponse, limits: SessionsConfig) -> None:
+        self.sid = sid
+        self.owner = owner
+        self.flags: dict[str, object] = {}
+        self.dropped_previews = 0
+        self._socket = socket
+        self._limits = limits
+        self._queue: deque[str | bytes] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._overflowed = False
+        self._status: int | None = None
+        self._status_timer: asyncio.TimerHandle | None = None
+        self._status_allowance = limits.status_per_second  # statuses that may be sent at once
+        self._status_counted_at = asyncio.get_running_loop().time()
+
+    @property
+    def wants_metadata(self) -> bool:
+        """True when the client has negotiated previews that name their job and node (type 4)."""
+        return bool(self.flags.get("supports_preview_metadata"))
+
+    # what the client is told
+
+    def send(self, message: Message) -> None:
+        """Queues a text message."""
+        self._put(message.text, droppable=False)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Queues a binary frame, in the form that this client has negotiated."""
+        try:
+            droppable = frames.is_droppable_preview(frame)
+            if not self.wants_metadata and frames.event_of(frame) == frames.BinaryEvent.PREVIEW_IMAGE_WITH_METADATA:
+                frame = frames.without_metadata(frame)
+        except FrameError as error:
+            log.warning("session.bad_frame", sid=self.sid, reason=str(error))
+            return
+        self._put(frame, droppable=droppable)
+
+    def send_status(self, queue_remaining: int) -> None:
+        """Tells the length of the queue: at most so often a second as configured, the last value always."""
+        self._status = queue_remaining
+        if self._status_timer is not None:
+            return
+        loop, rate = asyncio.get_running_loop(), self._limits.status_per_second
+        passed = loop.time() - self._status_counted_at
+        self._status_allowance = min(self._status_allowance + passed * rate, max(rate, 1.0))
+        self._status_counted_at += passed
+        if self._status_allowance >= 1:
+            self._send_status_now()
+        else:
+            wait = (1 - self._status_allowance) / rate
+            self._status_timer = loop.call_later(wait, self._send_status_now)
+
+    def _send_status_now(self) -> None:
+        self._status_timer = None
+        if self._status is not None:
+            self._status_allowance -= 1
+            self.send(messages.status(self._status))
+            self._status = None
+
+    # the queue
+
+    def _put(self, frame: str | bytes, *, droppable: bool) -> None:
+        if self._overflowed:
+            return
+        size = len(frame)
+        full = len(self._queue) >= self._limits.queue_frames or self._bytes + size > self._limits.queue_bytes
+        if full and self._queue:
+            if droppable:
+                self.dropped_previews += 1
+                return
+            self._overflowed = True
+            log.warning("session.too_slow", sid=self.sid, frames=len(self._queue), bytes=self._bytes)
+        else:
+            self._queue.append(frame)
+            self._bytes += size
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Sends what is queued until the socket closes, or the client turns out too slow."""
+        while not self._socket.closed:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._overflowed:
+                await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too slow; connect again")
+                return
+            while self._queue and not self._overflowed:
+                frame = self._queue.popleft()
+                self._bytes -= len(frame)
+                if isinstance(frame, str):
+                    await self._socket.send_str(frame)
+                else:
+                    await self._socket.send_bytes(frame)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Closes the socket from the gateway's side."""
+        await self._socket.close(code=code, message=reason.encode())
+
+    def ended(self) -> None:
+        """Lets go of timers; the socket is gone."""
+        if self._status_timer is not None:
+            self._status_timer.cancel()
+            self._status_timer = None
