@@ -1,4 +1,4 @@
-"""The node classes of one runner with the combo options of the moment: what /object_info and validation look things up in."""
+"""The node classes of one runner with the combo options of the moment, for /object_info and for validation."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

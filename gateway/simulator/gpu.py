@@ -45,7 +45,7 @@ class Gpu:
     def interrupt(self) -> None:
         """Stop the running prompt at the end of its unit of work; a held one at once."""
         self._interrupted = True
-        self._wake.set()
+        self._look_again()
 
     def check_interrupt(self) -> None:
         """Raise `Interrupted` if the running prompt is to stop; the interrupt is used up."""
@@ -54,12 +54,17 @@ class Gpu:
             raise Interrupted
 
     def pause(self, after: int = 0) -> None:
-        """Close the gate after so many further units of work."""
+        """Close the gate after so many further units of work; one that is held counts as the first of them."""
         self._pass = after
+        self._look_again()
 
     def resume(self) -> None:
         """Open the gate."""
         self._pass = None
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._held.clear()
         self._wake.set()
 
     async def held(self) -> None:

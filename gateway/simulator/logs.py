@@ -20,8 +20,10 @@ class Logs:
         self._size_told = False
         self.entries: deque[dict[str, Any]] = deque(maxlen=RING_SIZE)
 
-    def write(self, line: str) -> None:
-        """Print a line; subscribers that are still connected get it."""
+    def write(self, line: str, *, green: bool = False) -> None:
+        """Print a line, in green where this version prints in colour; connected subscribers get it."""
+        if green and self._prefix:
+            line = f"\x1b[32m{line}\x1b[0m"
         now = datetime.datetime.now(tz=datetime.UTC).replace(tzinfo=None)
         entry = {"t": now.isoformat(), "m": f"{self._prefix}{line}\n"}
         self.entries.append(entry)

@@ -147,16 +147,17 @@ MODERN = Personality(
         },
     },
     node_replacements={
-        "ImageBatch": [
+        "ResizeImagesByLongerEdge": [
             {
-                "new_node_id": "BatchImagesNode",
-                "old_node_id": "ImageBatch",
-                "old_widget_ids": None,
+                "new_node_id": "ImageScaleToMaxDimension",
+                "old_node_id": "ResizeImagesByLongerEdge",
+                "old_widget_ids": ["longer_edge"],
                 "input_mapping": [
-                    {"new_id": "images.image0", "old_id": "image1"},
-                    {"new_id": "images.image1", "old_id": "image2"},
+                    {"new_id": "image", "old_id": "images"},
+                    {"new_id": "largest_size", "old_id": "longer_edge"},
+                    {"new_id": "upscale_method", "set_value": "lanczos"},
                 ],
-                "output_mapping": None,
+                "output_mapping": [{"new_idx": 0, "old_idx": 0}],
             }
         ]
     },

@@ -21,6 +21,8 @@ class PromptQueue:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._available = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.pending: list[QueueItem] = []
         self.running: dict[int, QueueItem] = {}
         self.history: dict[str, dict[str, Any]] = {}
@@ -31,6 +33,17 @@ class PromptQueue:
         """Pending and running prompts."""
         return len(self.pending) + len(self.running)
 
+    async def idle(self) -> None:
+        """Wait until nothing is pending or running."""
+        await self._idle.wait()
+
+    def _tell(self) -> None:
+        if self.remaining:
+            self._idle.clear()
+        else:
+            self._idle.set()
+        self._changed()
+
     def put(self, item: QueueItem) -> None:
         """Add a prompt.
 
@@ -39,7 +52,7 @@ class PromptQueue:
         """
         heapq.heappush(self.pending, item)
         self._available.set()
-        self._changed()
+        self._tell()
 
     async def get(self) -> tuple[int, QueueItem]:
         """Wait for the next prompt and make it the running one; gives a key for `done`."""
@@ -50,7 +63,7 @@ class PromptQueue:
         key = self._task_counter
         self._task_counter += 1
         self.running[key] = item
-        self._changed()
+        self._tell()
         return key, item
 
     def requeue_running(self) -> None:
@@ -69,12 +82,12 @@ class PromptQueue:
         if isinstance(extra_data, dict):
             extra_data = {name: value for name, value in extra_data.items() if name not in SECRETS}
         self.history[prompt_id] = {"prompt": [number, prompt_id, prompt, extra_data, outputs], **entry}
-        self._changed()
+        self._tell()
 
     def wipe(self) -> None:
         """Drop everything pending."""
         self.pending = []
-        self._changed()
+        self._tell()
 
     def delete(self, prompt_id: JSON) -> bool:
         """Drop one pending prompt; whether there was one."""
@@ -85,7 +98,7 @@ class PromptQueue:
                 else:
                     del self.pending[index]
                     heapq.heapify(self.pending)
-                self._changed()
+                self._tell()
                 return True
         return False
 

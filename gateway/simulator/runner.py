@@ -120,5 +120,6 @@ class RunnerState:
         self.queue.done(key, entry)
         if self.executor.client_id is not None:
             self.sockets.send("executing", {"node": None, "prompt_id": prompt_id}, self.executor.client_id)
-        self.logs.write(f"Prompt executed in {asyncio.get_running_loop().time() - started:.2f} seconds")
+        seconds = asyncio.get_running_loop().time() - started
+        self.logs.write(f"Prompt executed in {seconds:.2f} seconds", green=True)
         self._free_now()

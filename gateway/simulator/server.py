@@ -23,8 +23,7 @@ _KILLED = 137  # exit status of a process that got SIGKILL
 
 # A real server prints a traceback for each of its 500s; here they are part of the play.
 _http_logger = logging.getLogger(f"{__name__}.http")
-_http_logger.addHandler(logging.NullHandler())
-_http_logger.propagate = False
+_http_logger.setLevel(logging.CRITICAL)
 
 
 class Simulator:
@@ -112,6 +111,10 @@ class Simulator:
     async def held(self) -> None:
         """Wait until a job is held."""
         await self.gpu.held()
+
+    async def idle(self) -> None:
+        """Wait until nothing is pending or running."""
+        await self.state.queue.idle()
 
     def drop_websockets(self, sid: str | None = None) -> int:
         """Cut the websocket of one client, or all; how many there were."""

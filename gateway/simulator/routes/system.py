@@ -1,4 +1,4 @@
-"""The server about itself: node classes, models, features, logs, extensions (ComfyUI server.py, app/model_manager.py)."""
+"""The server about itself: node classes, models, features, logs, extensions (ComfyUI server.py, model_manager.py)."""
 
 import os
 from pathlib import Path
