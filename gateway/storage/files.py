@@ -117,9 +117,9 @@ async def load_uploads(db: Database, type: str | None = None, owner: str | None 
     return [_upload(row) for row in await db.read(query)]
 
 
-def _output(row: Any) -> OutputRow:  # noqa: ANN401  a row of _OUTPUT_COLUMNS
+def _output(row: Any) -> OutputRow:
     return OutputRow(*row)
 
 
-def _upload(row: Any) -> UploadRow:  # noqa: ANN401  a row of _UPLOAD_COLUMNS
+def _upload(row: Any) -> UploadRow:
     return UploadRow(*row)
