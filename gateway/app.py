@@ -75,14 +75,14 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    async with gateway(config) as rooms, _site(config, rooms) as port:
+    async with gateway(config) as rooms, listening(config, rooms) as port:
         log.info("gateway.serving", url=f"http://{config.server.host}:{port}", runners=len(rooms.pool))
         await stop.wait()
         log.info("gateway.stopping")
 
 
 @asynccontextmanager
-async def _site(config: Config, rooms: Services) -> AsyncIterator[int]:
+async def listening(config: Config, rooms: Services) -> AsyncIterator[int]:
     """Listens, and yields the port."""
     runner = web.AppRunner(application(rooms), access_log=None, shutdown_timeout=config.server.shutdown_seconds)
     await runner.setup()

@@ -16,7 +16,7 @@ async def get_jobs(request: web.Request) -> web.Response:
     try:
         query = jobs_api.parse_query(request.query)
     except JobsQueryError as error:
-        return answers.json({"error": str(error)}, status=400)
+        return answers.json(error.body, status=400)
     return answers.json(jobs_api.select(services(request).jobs.rows(caller_of(request).owner), query))
 
 
@@ -48,7 +48,7 @@ async def cancel_jobs(request: web.Request) -> web.Response:
     try:
         job_ids = jobs_api.cancel_ids(body)
     except JobsQueryError as error:
-        return answers.json({"error": str(error), **getattr(error, "extra", {})}, status=400)
+        return answers.json(error.body, status=400)
     rooms, owner = services(request), caller_of(request).owner
     found = [job for job_id in job_ids if (job := rooms.jobs.job(job_id, owner)) is not None]
     results = [await rooms.jobs.control.cancel(job) for job in found]
