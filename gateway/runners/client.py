@@ -173,9 +173,10 @@ class RunnerClient:
         """Puts a file on the runner (ComfyUI server.py ``POST /upload/image``), streaming where it is a stream."""
         form = aiohttp.MultipartWriter("form-data")
         part = form.append(file, {"Content-Type": "application/octet-stream"})
-        part.set_content_disposition("form-data", name="image", filename=filename)
+        # Names travel as they are: aiohttp's percent-encoding is not undone by ComfyUI.
+        part.set_content_disposition("form-data", quote_fields=False, name="image", filename=filename)
         for key, value in (("type", type), ("subfolder", subfolder), ("overwrite", "true" if overwrite else "false")):
-            form.append(value).set_content_disposition("form-data", name=key)
+            form.append(value).set_content_disposition("form-data", quote_fields=False, name=key)
         return await self.request("POST", "/upload/image", data=form, timeout=None)
 
     def websocket(self, sid: str) -> Any:
