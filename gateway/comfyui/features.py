@@ -33,7 +33,7 @@ def _keys_of_all(flags: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in flags[0] if all(key in runner for runner in flags[1:])] if flags else []
 
 
-def _common(values: Sequence[Any]) -> Any:  # noqa: ANN401 - any JSON
+def _common(values: Sequence[Any]) -> Any:
     """The value that all agree on, or None. Booleans agree on the lesser."""
     if all(isinstance(value, bool) for value in values):
         return all(values)

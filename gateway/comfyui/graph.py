@@ -101,7 +101,7 @@ def file_references(prompt: object) -> list[FileReference]:
     ]
 
 
-def replace_inputs(prompt: Any, replacements: Mapping[tuple[str, str], Any]) -> Any:  # noqa: ANN401 - any JSON
+def replace_inputs(prompt: Any, replacements: Mapping[tuple[str, str], Any]) -> Any:
     """The prompt with whole input values replaced, given as `{(node id, input name): new value}`.
 
     Copies only what changes; the same object if nothing does. Inputs that the prompt doesn't have are not added.
@@ -115,7 +115,7 @@ def replace_inputs(prompt: Any, replacements: Mapping[tuple[str, str], Any]) -> 
     return {**prompt, **changed} if changed else prompt
 
 
-def replace_references(prompt: Any, replacements: Iterable[tuple[FileReference, str]]) -> Any:  # noqa: ANN401 - any JSON
+def replace_references(prompt: Any, replacements: Iterable[tuple[FileReference, str]]) -> Any:
     """The prompt with single strings replaced, also those inside a list; copies only what changes."""
     values: dict[tuple[str, str], Any] = {}
     for reference, new in replacements:
@@ -156,7 +156,7 @@ def _file_named(value: str) -> names.AnnotatedName | None:
     return file if names.is_safe_upload(file.filename, file.subfolder) else None
 
 
-def _with_value_at(value: Any, path: tuple[int | str, ...], new: str) -> Any:  # noqa: ANN401 - any JSON
+def _with_value_at(value: Any, path: tuple[int | str, ...], new: str) -> Any:
     if not path:
         return new
     containers = [value]

@@ -113,13 +113,13 @@ def _keep_create_time(extra_data: dict[str, Any], runner_extra_data: object) -> 
         extra_data["create_time"] = runner_extra_data["create_time"]
 
 
-def _status_of(status: object, prompt_id: str) -> Any:  # noqa: ANN401 - any JSON
+def _status_of(status: object, prompt_id: str) -> Any:
     if not isinstance(status, Mapping) or not isinstance(status.get("messages"), list):
         return status
     return {**status, "messages": [_message_of(message, prompt_id) for message in status["messages"]]}
 
 
-def _message_of(message: Any, prompt_id: str) -> Any:  # noqa: ANN401 - any JSON
+def _message_of(message: Any, prompt_id: str) -> Any:
     if not isinstance(message, list) or len(message) != 2 or not isinstance(message[1], dict):
         return message
     kind, data = message

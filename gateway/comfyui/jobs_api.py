@@ -30,7 +30,7 @@ Row = dict[str, Any]
 class JobsQueryError(ValueError):
     """A request that `/api/jobs` refuses with 400; `body` is the answer."""
 
-    def __init__(self, message: str, **more: Any) -> None:  # noqa: ANN401 - any JSON
+    def __init__(self, message: str, **more: Any) -> None:
         super().__init__(message)
         self.body: dict[str, Any] = {"error": message, **more}
 
@@ -161,12 +161,12 @@ def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
     }
 
 
-def create_time(extra_data: object) -> Any:  # noqa: ANN401 - a number where the gateway set it
+def create_time(extra_data: object) -> Any:
     """When the job was accepted, in ms since the epoch; None if it isn't said."""
     return extra_data.get("create_time") if isinstance(extra_data, Mapping) else None
 
 
-def workflow_id(extra_data: object) -> Any:  # noqa: ANN401 - a string where a frontend set it
+def workflow_id(extra_data: object) -> Any:
     """`extra_pnginfo.workflow.id`, or None."""
     value = extra_data
     for key in ("extra_pnginfo", "workflow", "id"):
@@ -288,7 +288,7 @@ def _text_preview(text: str) -> dict[str, Any]:
     return {"content": text[:LONGEST_TEXT_PREVIEW], "truncated": True}
 
 
-def _normal_outputs(outputs: object) -> Any:  # noqa: ANN401 - any JSON
+def _normal_outputs(outputs: object) -> Any:
     """The outputs with 3D models' paths as items and nulls left out."""
     if not isinstance(outputs, Mapping):
         return outputs
@@ -300,7 +300,7 @@ def _normal_outputs(outputs: object) -> Any:  # noqa: ANN401 - any JSON
     }
 
 
-def _normal_values(media: str, values: Any) -> Any:  # noqa: ANN401 - any JSON
+def _normal_values(media: str, values: Any) -> Any:
     if media == "animated" or not isinstance(values, list):
         return values
     return [value if (item := _output_item(value)) is None else item for value in values if value is not None]

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 
-def loads(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is any value
+def loads(text: str | bytes) -> Any:
     """Parse JSON text; raises ValueError for what is not JSON (nesting too deep included)."""
     try:
         return orjson.loads(text)

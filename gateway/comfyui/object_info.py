@@ -94,7 +94,7 @@ def with_upload_options(object_info: Mapping[str, Any], files: Sequence[str]) ->
     }
 
 
-def _with_joined_combos(known: Any, other: Any) -> Any:  # noqa: ANN401 - any JSON
+def _with_joined_combos(known: Any, other: Any) -> Any:
     if not isinstance(known, Mapping) or not isinstance(other, Mapping):
         return known
     more = {(section, name): definitions.combo_options(spec) for section, name, spec in definitions.input_specs(other)}
@@ -116,7 +116,7 @@ def _identity(value: object) -> tuple[type, Any]:
     return type(value), repr(value) if isinstance(value, list | dict) else value
 
 
-def _with_options(definition: Any, options_for: Callable[[str, str, list[Any]], list[Any] | None]) -> Any:  # noqa: ANN401
+def _with_options(definition: Any, options_for: Callable[[str, str, list[Any]], list[Any] | None]) -> Any:
     """A class's definition with other lists in its combos; `options_for` gives the list, None leaves the combo."""
     if not isinstance(definition, Mapping):
         return definition
@@ -139,7 +139,7 @@ def _spec_with(spec: list[Any], options: list[Any]) -> list[Any]:
     return [spec[0], {**spec[1], "options": options}, *spec[2:]]
 
 
-def _signature(definition: Any) -> Any:  # noqa: ANN401 - any hashable
+def _signature(definition: Any) -> Any:
     """What must agree for two definitions to be one node: inputs by name and type, outputs by type."""
     if not isinstance(definition, Mapping):
         return None

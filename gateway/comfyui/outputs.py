@@ -36,14 +36,14 @@ def output_file(item: dict[str, Any]) -> OutputFile:
     )
 
 
-def file_items(output: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON
+def file_items(output: Any) -> Iterator[dict[str, Any]]:
     """Every object with a string `filename` anywhere in an `output` or `outputs` value, in order."""
     for value in _walk(output):
         if _is_file_item(value):
             yield value
 
 
-def files(output: Any) -> Iterator[OutputFile]:  # noqa: ANN401 - any JSON
+def files(output: Any) -> Iterator[OutputFile]:
     """Every file that `map_files` would ask about: those of `file_items`, and 3D models given as plain paths."""
     for value in _walk(output):
         if _is_file_item(value):
@@ -52,7 +52,7 @@ def files(output: Any) -> Iterator[OutputFile]:  # noqa: ANN401 - any JSON
             yield _file_of_path(value)
 
 
-def map_files(output: Any, rename: Callable[[OutputFile], OutputFile]) -> Any:  # noqa: ANN401 - any JSON
+def map_files(output: Any, rename: Callable[[OutputFile], OutputFile]) -> Any:
     """A copy of `output` with the files' names replaced; the same object where nothing changes.
 
     `rename` returns its argument for files that keep their name or that it doesn't know. `fullpath`, where an item has
@@ -62,7 +62,7 @@ def map_files(output: Any, rename: Callable[[OutputFile], OutputFile]) -> Any:  
     return _mapped(output, rename, 0)
 
 
-def strip_asset_ids(output: Any) -> Any:  # noqa: ANN401 - any JSON
+def strip_asset_ids(output: Any) -> Any:
     """`output` without the asset ids that newer runners add to files; they mean nothing outside of that runner."""
     return _stripped(output, 0)
 
@@ -76,7 +76,7 @@ def _is_file_item(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("filename"), str)
 
 
-def _walk(output: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
+def _walk(output: Any) -> Iterator[Any]:
     pending: list[tuple[Any, int]] = [(output, 0)]
     while pending:
         value, depth = pending.pop()
@@ -91,7 +91,7 @@ def _walk(output: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
             pending.extend((item, depth + 1) for item in reversed(value.values()))
 
 
-def _mapped(value: Any, rename: Callable[[OutputFile], OutputFile], depth: int) -> Any:  # noqa: ANN401 - any JSON
+def _mapped(value: Any, rename: Callable[[OutputFile], OutputFile], depth: int) -> Any:
     if isinstance(value, str):
         return _renamed_path(value, rename) if is_3d_path(value) else value
     if depth >= _DEEPEST and not _is_file_item(value):
@@ -138,7 +138,7 @@ def _renamed_path(path: str, rename: Callable[[OutputFile], OutputFile]) -> str:
     return path if new == old else posixpath.join(new.subfolder, new.filename)
 
 
-def _stripped(value: Any, depth: int) -> Any:  # noqa: ANN401 - any JSON
+def _stripped(value: Any, depth: int) -> Any:
     if depth >= _DEEPEST:
         return value
     if isinstance(value, list):
@@ -158,7 +158,7 @@ def _is_uuid(value: object) -> bool:
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
-def _same_or(copied: Any, original: Any) -> Any:  # noqa: ANN401 - any JSON
+def _same_or(copied: Any, original: Any) -> Any:
     """The original where the copy's parts are all the original's own, so that unchanged values stay shared."""
     if len(copied) != len(original):
         return copied

@@ -119,12 +119,12 @@ def _first_missing(prompt: dict[str, Any], catalogue: Catalogue) -> Error | None
     return None
 
 
-def _missing_node_type(message: str, node_id: str, class_type: str | None, title: Any) -> Error:  # noqa: ANN401
+def _missing_node_type(message: str, node_id: str, class_type: str | None, title: Any) -> Error:
     extra_info = {"node_id": node_id, "class_type": class_type, "node_title": title}
     return error("missing_node_type", message, f"Node ID '#{node_id}'", extra_info)
 
 
-def _title(node: object, default: str | None = None) -> Any:  # noqa: ANN401 - any JSON
+def _title(node: object, default: str | None = None) -> Any:
     meta = node.get("_meta") if isinstance(node, dict) else None
     return meta.get("title", default) if isinstance(meta, dict) else default
 
