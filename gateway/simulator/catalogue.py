@@ -19,7 +19,7 @@ class Catalogue:
         self._classes = node_classes(modern=modern, extra=extra)
         self._checkpoints = list(checkpoints)
         self._infos: dict[str, dict[str, Any]] = {}
-        self._listed: Sequence[str] | None = None
+        self._listed: Sequence[str] = ()
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes
@@ -33,16 +33,20 @@ class Catalogue:
 
     def info(self, name: str) -> dict[str, Any]:
         """The class as in /object_info; not to be changed by the caller."""
-        listed = self.folders.input_images()
-        if listed is not self._listed:
-            self._listed = listed
-            self._infos.clear()
+        definition = self._classes[name].definition
+        if definition.lists(Options.INPUT_FILES):
+            self._forget_old_listing()
         known = self._infos.get(name)
         if known is None:
-            options = {Options.CHECKPOINTS: self._checkpoints, Options.INPUT_FILES: listed}
-            known = self._classes[name].definition.info(modern=self.modern, options=options)
-            self._infos[name] = known
+            options = {Options.CHECKPOINTS: self._checkpoints, Options.INPUT_FILES: self._listed}
+            known = self._infos[name] = definition.info(modern=self.modern, options=options)
         return known
+
+    def _forget_old_listing(self) -> None:
+        listed = self.folders.input_images()
+        if listed != self._listed:
+            self._listed = listed
+            self._infos.clear()
 
     def is_output(self, name: str) -> bool:
         """Whether nodes of the class are outputs of a graph."""

@@ -36,6 +36,10 @@ class NodeDefinition:
     search_aliases: tuple[str, ...] = ()
     essentials_category: str | None = None
 
+    def lists(self, options: Options) -> bool:
+        """Whether one of the inputs has these options."""
+        return any(options in given for given in (*self.required.values(), *self.optional.values()))
+
     def info(self, *, modern: bool, options: Mapping[Options, Sequence[str]]) -> dict[str, Any]:
         """The class's object in /object_info."""
         groups = {"required": self.required, "optional": self.optional, "hidden": self.hidden}

@@ -18,6 +18,8 @@ from gateway.simulator.options import SimulatorOptions
 from gateway.simulator.personality import personality_of
 from gateway.simulator.runner import RunnerState
 
+logger = logging.getLogger(__name__)
+
 _BACKLOG = 1024  # connections waiting to be taken
 _KILLED = 137  # exit status of a process that got SIGKILL
 
@@ -49,7 +51,8 @@ class Simulator:
         self._on_death = on_death
         self._port = self.options.port
         self._app_runner: web.AppRunner | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        """The publisher of websocket messages and the worker."""
         self._acts: set[asyncio.Task[None]] = set()
 
     @property
@@ -172,10 +175,12 @@ class Simulator:
 
     async def _serve(self) -> None:
         await self._listen()
-        self._tasks = [
+        self.tasks = [
             asyncio.create_task(self.state.sockets.publish(), name=f"{self.options.name} publish"),
             asyncio.create_task(self.state.work(self._worker_died), name=f"{self.options.name} worker"),
         ]
+        for task in self.tasks:
+            task.add_done_callback(_hear)
 
     def _worker_died(self) -> None:
         self.soon(self.die)
@@ -193,7 +198,7 @@ class Simulator:
         self.state.port = self._port
 
     async def _stop(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        tasks, self.tasks = self.tasks, []
         for task in tasks:
             task.cancel()
         await self._stop_serving()
@@ -211,6 +216,12 @@ class Simulator:
                 if connection.transport is not None:
                     connection.transport.abort()
         await app_runner.cleanup()
+
+
+def _hear(task: asyncio.Task[None]) -> None:
+    """Say at once what a task failed of; `close` raises it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("%s failed", task.get_name(), exc_info=error)
 
 
 async def run(options: SimulatorOptions, *, on_start: Callable[[Simulator], None] | None = None) -> None:

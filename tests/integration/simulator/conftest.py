@@ -6,6 +6,7 @@ the files that were uploaded, headers and bodies of requests that are no JSON.
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 import time
@@ -164,7 +165,7 @@ class Replay:
         async with self._session.post("/prompt", json={"prompt": prompt, "client_id": SUBMITTER, **body}) as response:
             prompt_id: str = (await response.json())["prompt_id"]
         posted = int(time.time() * 1000)
-        while int(time.time() * 1000) == posted:  # /api/jobs sorts by milliseconds
+        while int(time.time() * 1000) == posted:  # noqa: ASYNC110 - /api/jobs sorts by ms, and a clock has no event
             await asyncio.sleep(0)
         return prompt_id
 
@@ -377,3 +378,30 @@ async def replay(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         play = Replay(runner, session, load(request.param))
         await play.open()
         yield play
+
+
+@pytest.fixture
+async def make_runner(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Simulator]]]:
+    """Starts runners with the options given; they stop at the end of the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(**options: Any) -> Simulator:
+            name = options.setdefault("name", "gpu-0")
+            options.setdefault("base_dir", tmp_path / name)
+            options.setdefault("preview_size", 16)
+            return await stack.enter_async_context(Simulator(SimulatorOptions(**options)))
+
+        yield make
+
+
+@pytest.fixture
+async def runner(make_runner: Callable[..., Awaitable[Simulator]]) -> Simulator:
+    """A runner that takes no time for anything."""
+    return await make_runner()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client."""
+    async with aiohttp.ClientSession() as client:
+        yield client
