@@ -121,7 +121,7 @@ async def _announce(config: Config, folder: Path) -> None:
 
 async def _is_ready(session: aiohttp.ClientSession, base: str) -> bool:
     try:
-        async with session.get(f"{base}/gateway/health") as response:
+        async with session.get(f"{base}/gateway/ready") as response:
             return response.status == 200
     except aiohttp.ClientError:
         return False
