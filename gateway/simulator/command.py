@@ -1,6 +1,8 @@
 """The command that runs simulated runners: `comfy-gateway simulate`, or `python -m gateway.simulator`."""
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -72,15 +74,14 @@ def simulate(
 
 
 def run_all(options: Sequence[SimulatorOptions], *, on_start: Callable[[Simulator], None] | None = None) -> None:
-    """Serve all of these in one event loop until Ctrl-C."""
+    """Serve all of these in one event loop until SIGINT or SIGTERM."""
     import uvloop
 
     async def serve() -> None:
-        async with asyncio.TaskGroup() as group:
-            for one in options:
-                group.create_task(run(one, on_start=on_start))
+        serving = asyncio.gather(*(run(one, on_start=on_start) for one in options))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
 
-    try:
-        uvloop.run(serve())
-    except KeyboardInterrupt:
-        return
+    uvloop.run(serve())

@@ -34,7 +34,7 @@ class Pictures:
         else:
             color = self._color(image, index)
             if not self._draw:
-                plain = flat_png(image.width, image.height, color)
+                plain = flat_png(image.width, image.height, color, color_of(f"{image.seed} {index} {self._runner}"))
             else:
                 lines = tuple(self._lines(image, index))
                 if image.width * image.height <= _INLINE_PIXELS:
@@ -81,14 +81,17 @@ def with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
     return b"".join((png[:_PNG_HEAD], *chunks, png[_PNG_HEAD:]))
 
 
-def flat_png(width: int, height: int, color: RGB) -> bytes:
-    """A PNG of one colour: one bit per pixel and a palette, so that only the palette is made anew."""
+def flat_png(width: int, height: int, color: RGB, unused: RGB = (0, 0, 0)) -> bytes:
+    """A PNG of one colour: one bit per pixel and a palette, so that only the palette is made anew.
+
+    `unused` is the palette's second colour: no pixel has it, but it makes files differ whose colours are alike.
+    """
     header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", header),
-            _chunk(b"PLTE", bytes(color)),
+            _chunk(b"PLTE", bytes(color + unused)),
             _zero_pixels(width, height),
             _chunk(b"IEND", b""),
         )
