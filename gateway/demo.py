@@ -21,12 +21,14 @@ if TYPE_CHECKING:  # its libraries may not be installed
     from gateway.simulator import SimulatorOptions
 
 HOST = "127.0.0.1"
-CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the stock frontend's default graph names
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the default graph of older frontends names
 SECONDS_PER_STEP = 0.15  # 20 steps, as in that graph, take three seconds
 LOAD_SECONDS = 1.0
+# Else the frontend's first start shows its templates over an empty graph, instead of the default graph.
+FRONTEND_SETTINGS = {"Comfy.TutorialCompleted": True}
 READY_POLL_SECONDS = 0.1
 PICTURE = "demo_00001_.png"
-NEEDED = {"PIL": "pillow", "numpy": "numpy", "comfyui_frontend_package": "comfyui-frontend-package"}
+NEEDED = {"PIL": "pillow", "comfyui_frontend_package": "comfyui-frontend-package"}
 
 
 class DemoError(Exception):
@@ -79,11 +81,14 @@ async def _run(port: int, runners: int) -> None:
 
 
 def _options(number: int) -> "SimulatorOptions":
+    from gateway.demo_nodes import MODELS, demo_nodes
     from gateway.simulator import SimulatorOptions
 
     return SimulatorOptions(
         name=f"simulated-{number}",  # the pictures' colour follows from it
         checkpoints=(CHECKPOINT,),
+        models=MODELS,
+        extra_nodes=demo_nodes(),
         seconds_per_step=SECONDS_PER_STEP,
         load_seconds=LOAD_SECONDS,
     )
@@ -114,6 +119,8 @@ async def _announce(config: Config, folder: Path) -> None:
     async with aiohttp.ClientSession() as session:
         while not await _is_ready(session, base):  # noqa: ASYNC110 - seen from outside, as a client sees it
             await asyncio.sleep(READY_POLL_SECONDS)
+        async with session.post(f"{base}/settings", json=FRONTEND_SETTINGS) as response:
+            response.raise_for_status()
     prompt = folder / "prompt.json"
     prompt.write_bytes(orjson.dumps({"prompt": demo_graph()}, option=orjson.OPT_INDENT_2))
     typer.echo(banner(base, prompt, config))
