@@ -40,6 +40,7 @@ __all__ = [
     "FrontendConfig",
     "HealthConfig",
     "LogConfig",
+    "PassthroughConfig",
     "QueueConfig",
     "RunnerConfig",
     "ServerConfig",
@@ -120,15 +121,25 @@ class BlobsConfig(_Section):
     url: SecretUrl | None = None
 
 
+class ArchiveConfig(_Section):
+    """Copies of outputs in the blob store, so that they outlive their runner; the oldest go first."""
+
+    enabled: bool = True
+    max_age_days: Annotated[Number, Field(gt=0, le=36_500)] = 30.0
+    max_bytes: Annotated[Int, Field(ge=0)] = 53_687_091_200
+
+
 class HealthConfig(_Section):
     """How runners are watched, all in seconds. A runner is lost once it was unreachable for `grace_seconds`;
-    `timeout_seconds` bounds one probe and `connect_seconds` any connection to a runner.
+    `timeout_seconds` bounds one probe and `connect_seconds` any connection to a runner; what a runner can run is read
+    anew after `catalogue_seconds`.
     """
 
     interval_seconds: Seconds = 5.0
     timeout_seconds: Seconds = 5.0
     grace_seconds: Seconds = 15.0
     connect_seconds: Seconds = 5.0
+    catalogue_seconds: Seconds = 300.0
 
 
 class DispatchConfig(_Section):
@@ -169,6 +180,14 @@ class FrontendConfig(_Section):
     source: Literal["package", "runner", "none"] = "package"
 
 
+class PassthroughConfig(_Section):
+    """What is handed on to a runner as it comes: the routes of custom nodes. Those of ComfyUI-Manager that change
+    something act on one runner only, and are refused unless `allow_manager` permits them.
+    """
+
+    allow_manager: bool = False
+
+
 class LogConfig(_Section):
     """What is logged, and how: `auto` is `console` on a terminal and `json` elsewhere."""
 
@@ -185,12 +204,14 @@ class Config(_Section):
     access: AccessConfig = Field(default_factory=AccessConfig)
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)
     blobs: BlobsConfig = Field(default_factory=BlobsConfig)
+    archive: ArchiveConfig = Field(default_factory=ArchiveConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
     dispatch: DispatchConfig = Field(default_factory=DispatchConfig)
     failover: FailoverConfig = Field(default_factory=FailoverConfig)
     sessions: SessionsConfig = Field(default_factory=SessionsConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     frontend: FrontendConfig = Field(default_factory=FrontendConfig)
+    passthrough: PassthroughConfig = Field(default_factory=PassthroughConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
     @field_validator("runners")

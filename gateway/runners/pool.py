@@ -6,10 +6,19 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
+
 from gateway.comfyui import catalogue as catalogues
 from gateway.comfyui import features, object_info
 from gateway.comfyui.catalogue import Catalogue
-from gateway.runners.runner import Runner
+from gateway.comfyui.object_info import Conflict
+from gateway.runners.runner import Runner, RunnerState
+
+NAMED_IN_LOG_MOST = 10  # node classes
+
+log = structlog.get_logger(__name__)
+
+Version = tuple[tuple[str, int], ...]
 
 
 class Pool:
@@ -18,9 +27,11 @@ class Pool:
 
     def __init__(self) -> None:
         self._runners: dict[str, Runner] = {}
-        self._merged_for: tuple[tuple[str, int], ...] | None = None
-        self._merged_info: dict[str, Any] = {}
-        self._merged_catalogue = Catalogue({})
+        self._known_catalogue = Catalogue({})
+        self._known_for: Version | None = None
+        self._shown_info: dict[str, Any] = {}
+        self._shown_for: Version | None = None
+        self._conflicts: frozenset[Conflict] = frozenset()
 
     def __iter__(self) -> Iterator[Runner]:
         return iter(self._runners.values())
@@ -55,30 +66,66 @@ class Pool:
         return next((runner for runner in self if runner.is_ready), None)
 
     def object_info(self) -> dict[str, Any]:
-        """The merged /object_info of all runners whose catalogue is known, one snapshot until one of them changes."""
-        self._merge()
-        return self._merged_info
+        """The merged /object_info, one snapshot until ``shown_version`` changes; its parts are not to be changed.
+
+        A runner that is down keeps its node classes in it, so that a restart does not turn its nodes red in open tabs;
+        one that is LOST does not, unless nothing else is known.
+        """
+        version = self.shown_version
+        if version != self._shown_for:
+            infos = [(runner.name, runner.facts.object_info) for runner in self._shown()]
+            self._shown_info = object_info.merge(infos)
+            self._shown_for = version
+            self._tell_conflicts(frozenset(object_info.conflicts(infos)))
+        return self._shown_info
 
     def catalogue(self) -> Catalogue:
-        """The union of the runners' catalogues."""
-        self._merge()
-        return self._merged_catalogue
+        """The union of the catalogues of all runners that were ever ready: a job may wait for one that is lost."""
+        version = self.version
+        if version != self._known_for:
+            if version == self.shown_version:
+                info = self.object_info()
+            else:
+                info = object_info.merge([(runner.name, runner.facts.object_info) for runner in self._known()])
+            self._known_catalogue = catalogues.parse(info)
+            self._known_for = version
+        return self._known_catalogue
 
     def features(self, max_upload_size: int) -> dict[str, Any]:
         """The feature flags that the pool can keep, as advertised on the websocket and by GET /features."""
-        flags = [runner.facts.features for runner in self if runner.facts.catalogue is not None]
-        return features.merge(flags, max_upload_size=max_upload_size)
+        return features.merge([runner.facts.features for runner in self._known()], max_upload_size=max_upload_size)
 
     @property
-    def version(self) -> tuple[tuple[str, int], ...]:
+    def version(self) -> Version:
         """Changes whenever a runner's catalogue does: the key of whatever is computed from catalogues."""
-        return tuple((runner.name, runner.catalogue_version) for runner in self if runner.facts.catalogue is not None)
+        return _version_of(self._known())
 
-    def _merge(self) -> None:
-        version = self.version
-        if version == self._merged_for:
-            return
-        infos = [(runner.name, runner.facts.object_info) for runner in self if runner.facts.catalogue is not None]
-        self._merged_info = object_info.merge(infos)
-        self._merged_catalogue = catalogues.parse(self._merged_info)
-        self._merged_for = version
+    @property
+    def shown_version(self) -> Version:
+        """Changes whenever ``object_info`` does; empty while no catalogue is known."""
+        return _version_of(self._shown())
+
+    def _known(self) -> list[Runner]:
+        return [runner for runner in self if runner.facts.catalogue is not None]
+
+    def _shown(self) -> list[Runner]:
+        known = self._known()
+        return [runner for runner in known if runner.health.state is not RunnerState.LOST] or known
+
+    def _tell_conflicts(self, conflicts: frozenset[Conflict]) -> None:
+        """Logs what the runners newly define differently, one line for each way in which they fall into groups."""
+        by_groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+        for conflict in conflicts - self._conflicts:
+            by_groups.setdefault(conflict.groups, []).append(conflict.class_type)
+        self._conflicts = conflicts
+        for groups, classes in by_groups.items():
+            log.warning(
+                "pool.conflicting_definitions",
+                count=len(classes),
+                classes=sorted(classes)[:NAMED_IN_LOG_MOST],
+                runners=[list(group) for group in groups],
+            )
+
+
+def _version_of(runners: list[Runner]) -> Version:
+    return tuple((runner.name, runner.catalogue_version) for runner in runners)

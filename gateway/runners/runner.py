@@ -117,7 +117,8 @@ class Runner:
         self._preparing: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._check_now = asyncio.Event()
-        self._wants_catalogue = False
+        self._reading: asyncio.Task[None] | None = None
+        self._catalogue_read_at = -math.inf
 
     # what others ask
 
@@ -150,7 +151,7 @@ class Runner:
 
     async def stop(self) -> None:
         """Ends the tasks and closes every connection."""
-        tasks = [task for task in (self._checking, self._preparing) if task is not None]
+        tasks = [task for task in (self._checking, self._preparing, self._reading) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -170,10 +171,19 @@ class Runner:
             self._check_now.set()
         self._suspected_at = now
 
-    def refresh_catalogue(self) -> None:
-        """Reads /object_info again at the next check, which is made at once."""
-        self._wants_catalogue = True
-        self._check_now.set()
+    def refresh_catalogue(self, *, older_than: float = 0.0) -> asyncio.Task[None] | None:
+        """Reads /object_info again in a task of its own, unless what is known is younger than so many seconds.
+
+        Returns the task, for whoever wants to wait (with ``asyncio.wait``: it must not be cancelled), None where there
+        is nothing to read or to wait for. A failure leaves the catalogue as it is: whether the runner is gone is the
+        health checks' to find out.
+        """
+        if self._reading is not None and not self._reading.done():
+            return self._reading
+        if not self.is_ready or self._clock.monotonic() - self._catalogue_read_at <= older_than:
+            return None
+        self._reading = asyncio.create_task(self._read_catalogue(), name=f"catalogue {self.name}")
+        return self._reading
 
     # the link's side
 
@@ -231,7 +241,19 @@ class Runner:
         self.facts.features = features.json() if features.status == 200 else {}
         self._take_catalogue(object_info)
 
+    async def _read_catalogue(self) -> None:
+        began = self._clock.monotonic()
+        try:
+            object_info = await self.client.get_json("/object_info", timeout=CATALOGUE_SECONDS)
+        except RunnerError as error:
+            self._catalogue_read_at = began  # tried again after the usual time, not in a tight loop
+            log.warning("runner.catalogue_not_read", runner=self.name, reason=error.reason)
+            return
+        if isinstance(object_info, dict):
+            self._take_catalogue(object_info)
+
     def _take_catalogue(self, object_info: dict[str, Any]) -> None:
+        self._catalogue_read_at = self._clock.monotonic()
         if object_info == self.facts.object_info and self.facts.catalogue is not None:
             return
         self.facts.object_info = object_info
@@ -275,9 +297,7 @@ class Runner:
                 self._prepare()
             return
         try:
-            if self._wants_catalogue:
-                self._wants_catalogue = False
-                self._take_catalogue(await self.client.get_json("/object_info", timeout=CATALOGUE_SECONDS))
+            self.refresh_catalogue(older_than=self._settings.catalogue_seconds)
             await self._observer.runner_checked(self)
         except RunnerError as error:
             self._failed(error)
