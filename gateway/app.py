@@ -15,6 +15,7 @@ from gateway.api.routes import application
 from gateway.api.services import Services
 from gateway.clock import Clock
 from gateway.config import Config
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import Staging
 from gateway.files.uploads import Uploads
@@ -50,10 +51,19 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         pool = Pool()
         rooms.push_async_callback(pool.stop)
         uploads, outputs = await _files(db, blobs)
-        staging = Staging(uploads, outputs, blobs, fetch_output=lambda row: _fetch(pool, row))
+        archive = Archive(
+            outputs,
+            uploads,
+            blobs,
+            fetch_output=lambda row: _fetch(pool, row),
+            settings=config.archive,
+            clock=clock,
+        )
+        rooms.push_async_callback(archive.close)
+        staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         rooms.push_async_callback(staging.close)
         hub = Hub(lambda: pool.features(config.server.max_upload_size))
-        jobs = Jobs(config, db, pool, outputs, staging, hub, clock)
+        jobs = Jobs(config, db, pool, outputs, archive, staging, hub, clock)
         hub.live = jobs
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)
@@ -62,6 +72,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             sid = link_sid(gateway_id, runner_config.name)
             pool.add(Runner(runner_config, sid, jobs, health=config.health, clock=clock))
         await jobs.start()
+        archive.start()
         pool.start()
         yield Services(config, db, blobs, pool, uploads, outputs, staging, jobs, hub)
 

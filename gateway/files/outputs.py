@@ -91,6 +91,20 @@ class OutputNames:
         self._write_unwritten()
         await asyncio.shield(self._writes[name])
 
+    async def unarchived(self, row: OutputRow) -> None:
+        """Note that the content of an output is no longer in the blob store."""
+        name = _public(row)
+        known = self._by_name.get(name)
+        if known is None or known.content_hash != row.content_hash:
+            return
+        self._change(replace(known, content_hash=None))
+        self._write_unwritten()
+        await asyncio.shield(self._writes[name])
+
+    def rows(self) -> list[OutputRow]:
+        """Every output, in no order."""
+        return list(self._by_name.values())
+
     # No awaits below: two callers never get the same name.
 
     def _public_name(self, job_id: str, runner: str, file: OutputFile, fresh: bool) -> OutputFile:

@@ -8,8 +8,7 @@ is left to the runner.
 
 import asyncio
 import posixpath
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -66,7 +65,7 @@ class UploadTarget(Protocol):
         """Put a file into one of the runner's folders."""
 
 
-FetchOutput = Callable[[OutputRow], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+ContentOf = Callable[[OutputRow], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class _Life:
 class Staging:
     """Brings files to runners; each content once per place and life of a runner, also for jobs at the same time.
 
-    `fetch_output` opens the bytes of an output on the runner that has it (RunnerError if it can't);
+    `content_of` copies an output into the blob store and gives its hash (RunnerError, StorageError if it can't);
     `may_use(output, owner)` says whether that owner may have it as an input.
     """
 
@@ -98,16 +97,15 @@ class Staging:
         outputs: OutputNames,
         blobs: BlobStore,
         *,
-        fetch_output: FetchOutput,
+        content_of: ContentOf,
         may_use: Callable[[OutputRow, str], bool] = lambda _output, _owner: True,
     ) -> None:
         self._uploads = uploads
         self._outputs = outputs
         self._blobs = blobs
-        self._fetch_output = fetch_output
+        self._content_of = content_of
         self._may_use = may_use
         self._lives: dict[str, _Life] = {}
-        self._fetches: dict[tuple[OutputFile, int], asyncio.Task[str]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def stage(self, prompt: Any, runner: UploadTarget, boot: str, owner: str) -> StagedPrompt:
@@ -176,7 +174,7 @@ class Staging:
         elif source.runner == runner.name and not source.lost and names.is_file_type(source.type):
             return AnnotatedName(source.runner_filename, source.runner_subfolder, source.type)
         else:
-            content = source.content_hash or await self._fetched(source, runner.name)
+            content = source.content_hash or await self._content(source, runner.name)
             place = _place_of_content(content, source.filename)
         await self._copied(place, content, runner, life)
         return place
@@ -206,28 +204,13 @@ class Staging:
         if reply.status != 200:
             raise StagingError(file, runner.name, f"it answered {reply.status}", runner_failed=True)
 
-    async def _fetched(self, output: OutputRow, runner: str) -> str:
-        """The content hash of an output, once it is in the blob store; each output is fetched once."""
-        name = OutputFile(output.filename, output.subfolder, output.type)
-        key = (name, output.generation)
-        task = self._fetches.get(key)
-        if task is None:
-            task = self._fetches[key] = self._start(self._fetch(output))
-            task.add_done_callback(lambda _: self._fetches.pop(key, None))
+    async def _content(self, output: OutputRow, runner: str) -> str:
+        """The content hash of another runner's output, once it is in the blob store."""
         try:
-            return await asyncio.shield(task)
+            return await self._content_of(output)
         except (RunnerError, StorageError) as error:
-            file = f"{posixpath.join(name.subfolder, name.filename)} [{name.type}]"
+            file = f"{posixpath.join(output.subfolder, output.filename)} [{output.type}]"
             raise StagingError(file, runner, f"{error} (its source)", runner_failed=False) from error
-
-    async def _fetch(self, output: OutputRow) -> str:
-        async with self._fetch_output(output) as chunks:
-            blob = await self._blobs.put(chunks)
-        await self._outputs.archived(output, blob.hash, blob.size)
-        now = self._outputs.find(output.type, output.subfolder, output.filename)
-        if now is None or now.generation != output.generation:
-            raise StorageError("the file was written over while it was fetched")
-        return blob.hash
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A transfer that several jobs may wait for; it goes on when one of them is cancelled."""

@@ -111,6 +111,10 @@ class Uploads:
         """Whether any owner has an upload of that name."""
         return (type, names.normal_subfolder(subfolder), filename) in self._names
 
+    def uses(self, content_hash: str) -> bool:
+        """Whether any upload has that content."""
+        return any(row.content_hash == content_hash for folder in self._folders.values() for row in folder.values())
+
     async def open(self, row: UploadRow, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """An upload's bytes, from `start` up to, not including, `end`; BlobMissing before the first byte."""
         return await self._blobs.read(row.content_hash, start, end)

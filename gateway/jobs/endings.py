@@ -10,7 +10,7 @@ The order of an end, so that a client never hears of one that it cannot ask for:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -29,6 +29,7 @@ from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
 
 UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
+LINK_TELLS_SECONDS = 2.0  # a runner's history is ahead of its link by much less
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,8 @@ log = structlog.get_logger(__name__)
 class Endings:
     """Writes down the ends of jobs and tells them.
 
-    ``on_slot_free`` is called whenever a runner's slot or the waiting line changed by it.
+    ``on_slot_free`` is called whenever a runner's slot or the waiting line changed by it, ``on_files`` with the public
+    names of the files of a job that has ended.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Endings:
         poison_after_runners: int,
     ) -> None:
         self.on_slot_free: Callable[[], None] = lambda: None
+        self.on_files: Callable[[Iterable[OutputFile]], None] = lambda _files: None
         self._registry = registry
         self._past = past
         self._names = names
@@ -81,6 +84,20 @@ class Endings:
         self._registry.turn_attempt(attempt, AttemptState.ENDED, terminal.type)
         await self._end(job, _state_of(told), told, attempt.runner, terminal.type)
         self._tell_end(job, [*missed, terminal])
+        self.on_files(outputs.files(told["outputs"]))
+
+    async def found_ended(self, attempt: Attempt, entry: dict[str, Any] | None, *, link_stood: bool) -> None:
+        """The runner's history has the job, and the link has not told its end.
+
+        A link that has stood since the job was posted is given time to: the history is ahead of it, and the client is
+        to hear what else is on its way. After that the frames are taken for lost. Raises StorageError.
+        """
+        now = self._clock.monotonic()
+        if attempt.end_seen_at is None:
+            attempt.end_seen_at = now
+        if link_stood and now - attempt.end_seen_at < LINK_TELLS_SECONDS:
+            return
+        await self.ended_on_runner(attempt, entry)
 
     def lost(self, attempt: Attempt, reason: str) -> None:
         """The runner is gone, or has no trace of the job: it is retried on another one, as often as it may be."""
@@ -92,7 +109,9 @@ class Endings:
         if job.state is JobState.SUBMITTING:
             return  # whoever submits it goes on from here
         begun = [lost for lost in job.lost_attempts() if lost.started_at is not None]
-        if job.cancel_requested:
+        if job.is_unwanted and not begun:
+            self.dropped(job, "cancelled before it began")
+        elif job.cancel_requested:
             self.interrupted(job, "cancelled; its runner was lost")
         elif len({lost.runner for lost in begun}) >= self._poison_after and len(begun) > 1:
             runners = ", ".join(sorted({lost.runner for lost in begun}))

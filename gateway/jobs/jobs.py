@@ -12,6 +12,7 @@ from gateway.comfyui import history as shapes
 from gateway.comfyui import jobs_api, json_text
 from gateway.comfyui.messages import Message
 from gateway.config import Config
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import Staging
 from gateway.jobs.control import Control
@@ -42,6 +43,7 @@ class Jobs:
         db: Database,
         pool: Pool,
         names: OutputNames,
+        archive: Archive,
         staging: Staging,
         listener: JobListener,
         clock: Clock,
@@ -50,6 +52,7 @@ class Jobs:
         self.history = History(db)
         self._db = db
         self._pool = pool
+        self._archive = archive
         self._endings = Endings(
             self.registry,
             self.history,
@@ -67,13 +70,14 @@ class Jobs:
             post_timeout_seconds=config.dispatch.post_timeout_seconds,
         )
         self._endings.on_slot_free = self.dispatcher.schedule
+        self._endings.on_files = archive.want
         self._follower = Follower(self.registry, self._endings)
         self.dispatcher.on_another_id = self._follower.answered_to_another_id
         self._reconciler = Reconciler(self.registry, self.dispatcher)
         self.submissions = Submissions(
             self.registry, self.history, pool, self.dispatcher, db, clock, max_pending=config.queue.max_pending
         )
-        self.control = Control(self.registry, pool, self.dispatcher, self._endings)
+        self.control = Control(self.dispatcher, self._endings)
 
     async def start(self) -> None:
         """Finds the jobs of an earlier life again; the dispatcher opens. Raises StorageError."""
@@ -170,6 +174,7 @@ class Jobs:
     def pool_changed(self) -> None:
         """See RunnerObserver."""
         self.dispatcher.schedule()
+        self._archive.runner_ready()
 
     async def _stored(self, runner: Runner, reconcile: Any) -> None:
         try:

@@ -5,7 +5,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from gateway.clock import Clock
 from gateway.comfyui.outputs import OutputFile
+from gateway.config import ArchiveConfig
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import Staging
 from gateway.files.uploads import Uploads
@@ -56,7 +59,8 @@ async def test_inputs_arrive_whole_and_under_their_names(tmp_path, aiohttp_serve
     async with await Database.open(f"sqlite:///{tmp_path}/gateway.db", synchronous="normal") as db:
         blobs = BlobStore(tmp_path / "blobs")
         uploads, outputs = Uploads(db, blobs), OutputNames(db)
-        staging = Staging(uploads, outputs, blobs, fetch_output=fetch)
+        archive = Archive(outputs, uploads, blobs, fetch_output=fetch, settings=ArchiveConfig(), clock=Clock())
+        staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         await uploads.save(stream(LARGE), filename="a.png", subfolder="sub folder")
         peers["west"].files["output/a_00001_.png"] = LARGE[::-1]
         await outputs.assign("job", "west", OutputFile("a_00001_.png", "", "output"), fresh=True)

@@ -38,7 +38,7 @@ class RunningPool:
     async def until(self, happens: Any) -> None:
         """Waits for a condition of the gateway's own state; fails past the patience."""
         async with asyncio.timeout(READY_SECONDS):
-            while not happens():  # noqa: ASYNC110 - the state of many rooms has no one event
+            while not happens():
                 await asyncio.sleep(0.005)
 
 

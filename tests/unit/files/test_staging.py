@@ -5,7 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from gateway.clock import Clock
 from gateway.comfyui.outputs import OutputFile
+from gateway.config import ArchiveConfig
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import Staging, StagingError
 from gateway.files.uploads import Uploads
@@ -54,11 +57,14 @@ class World:
         self.east, self.west = Runner("east"), Runner("west")
         self.fetched: list[str] = []
         self.owners: dict[str, str] = {}  # of jobs
+        self.archive = Archive(
+            self.outputs, self.uploads, blobs, fetch_output=self.fetch, settings=ArchiveConfig(), clock=Clock()
+        )
         self.staging = Staging(
             self.uploads,
             self.outputs,
             blobs,
-            fetch_output=self.fetch,
+            content_of=self.archive.ensure,
             may_use=lambda output, owner: self.owners.get(output.job_id, "") == owner,
         )
 

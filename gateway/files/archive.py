@@ -1,0 +1,168 @@
+"""The archive: outputs are copied into the gateway's blob store while they are fresh, so a picture outlives its runner.
+
+Copies are made in the background, a few at a time. What could not be copied because its runner is down is tried again
+when a runner becomes ready. Old copies go by age and by the archive's size; a name whose copy went is still served by
+the runner that wrote the file, as long as that has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui.outputs import OutputFile
+from gateway.config import ArchiveConfig
+from gateway.files.outputs import OutputNames
+from gateway.files.uploads import Uploads
+from gateway.runners.errors import RunnerError, RunnerMisanswered
+from gateway.storage.blobs import BlobStore
+from gateway.storage.errors import StorageError
+from gateway.storage.files import OutputRow
+
+COPIES_AT_ONCE = 4
+SWEEP_SECONDS = 600.0
+DAY_MS = 24 * 60 * 60 * 1000
+
+FetchOutput = Callable[[OutputRow], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+
+log = structlog.get_logger(__name__)
+
+
+class Archive:
+    """Copies of outputs in the blob store.
+
+    ``fetch_output`` opens the bytes of an output on the runner that has it; it raises RunnerError.
+    """
+
+    def __init__(
+        self,
+        outputs: OutputNames,
+        uploads: Uploads,
+        blobs: BlobStore,
+        *,
+        fetch_output: FetchOutput,
+        settings: ArchiveConfig,
+        clock: Clock,
+    ) -> None:
+        self._outputs = outputs
+        self._uploads = uploads
+        self._blobs = blobs
+        self._fetch_output = fetch_output
+        self._settings = settings
+        self._clock = clock
+        self._wanted: asyncio.Queue[OutputFile] = asyncio.Queue()
+        self._postponed: set[OutputFile] = set()
+        self._fetches: dict[tuple[OutputFile, str, int], asyncio.Task[str]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self) -> None:
+        """Begins to copy, and to drop what is too old or too much."""
+        if not self._settings.enabled:
+            return
+        for row in self._outputs.rows():
+            if row.content_hash is None and not row.lost:
+                self._postponed.add(OutputFile(row.filename, row.subfolder, row.type))
+        for _ in range(COPIES_AT_ONCE):
+            self._start(self._copy_for_ever())
+        self._start(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        """Ends the copies under way; they are made at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def want(self, files: Iterable[OutputFile]) -> None:
+        """A job has ended with these files, by their public names."""
+        if self._settings.enabled:
+            for file in files:
+                self._wanted.put_nowait(file)
+
+    def runner_ready(self) -> None:
+        """A runner is ready: what waited for one is tried again."""
+        postponed, self._postponed = self._postponed, set()
+        self.want(postponed)
+
+    async def ensure(self, row: OutputRow) -> str:
+        """The content hash of an output, once it is in the blob store; each output is fetched once.
+
+        Raises RunnerError where its runner cannot give it, StorageError where it cannot be kept.
+        """
+        if row.content_hash is not None:
+            return row.content_hash
+        key = (OutputFile(row.filename, row.subfolder, row.type), row.runner, row.generation)
+        task = self._fetches.get(key)
+        if task is None:
+            task = self._fetches[key] = self._start(self._fetch(row))
+            task.add_done_callback(lambda _: self._fetches.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def sweep(self) -> int:
+        """Drops copies that are too old, then the oldest while there are too many bytes. Returns how many went.
+
+        Raises StorageError.
+        """
+        kept = sorted((row for row in self._outputs.rows() if row.content_hash), key=lambda row: row.created_at)
+        oldest = self._clock.wall_ms() - self._settings.max_age_days * DAY_MS
+        total = sum(row.size or 0 for row in kept)
+        dropped = 0
+        for row in kept:
+            if row.created_at >= oldest and total <= self._settings.max_bytes:
+                break
+            total -= row.size or 0
+            await self._drop(row)
+            dropped += 1
+        if dropped:
+            log.info("archive.swept", dropped=dropped, bytes_left=total)
+        return dropped
+
+    async def _drop(self, row: OutputRow) -> None:
+        content = row.content_hash
+        await self._outputs.unarchived(row)
+        shared = any(other.content_hash == content for other in self._outputs.rows())
+        if content is not None and not shared and not self._uploads.uses(content):
+            await self._blobs.delete(content)
+
+    async def _fetch(self, row: OutputRow) -> str:
+        async with self._fetch_output(row) as chunks:
+            blob = await self._blobs.put(chunks)
+        await self._outputs.archived(row, blob.hash, blob.size)
+        now = self._outputs.find(row.type, row.subfolder, row.filename)
+        if now is None or (now.runner, now.generation) != (row.runner, row.generation):
+            raise StorageError(f"{row.filename} was written over while it was copied")
+        return blob.hash
+
+    async def _copy_for_ever(self) -> None:
+        while True:
+            file = await self._wanted.get()
+            row = self._outputs.find(file.type, file.subfolder, file.filename)
+            if row is None or row.content_hash is not None:
+                continue
+            try:
+                await self.ensure(row)
+            except RunnerMisanswered as error:
+                log.warning("archive.gone", file=file.filename, runner=row.runner, job=row.job_id, reason=error.reason)
+            except (RunnerError, StorageError) as error:
+                log.warning(
+                    "archive.postponed", file=file.filename, runner=row.runner, job=row.job_id, reason=str(error)
+                )
+                self._postponed.add(file)
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except StorageError as error:
+                log.error("archive.not_swept", reason=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
