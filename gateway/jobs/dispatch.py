@@ -23,8 +23,20 @@ import structlog
 from gateway.files.staging import Staging, StagingError
 from gateway.jobs.endings import Endings
 from gateway.jobs.job import Attempt, Job
-from gateway.jobs.post import Accepted, Fate, Found, InDoubt, Outcome, Refused, Undelivered, look, post, take_back
-from gateway.jobs.registry import Registry
+from gateway.jobs.post import (
+    Accepted,
+    Fate,
+    Found,
+    InDoubt,
+    Outcome,
+    Refused,
+    Undelivered,
+    interrupt,
+    look,
+    post,
+    take_back,
+)
+from gateway.jobs.registry import VISIBLE, Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
@@ -34,6 +46,7 @@ from gateway.scheduling.needs import Needs, needs_of
 from gateway.scheduling.placement import Judge, Placement, RunnerView
 from gateway.storage.errors import StorageError
 
+CLOSING_SECONDS = 5.0  # for dispatches under way when the gateway stops; what is cut is found again at the next start
 PAUSE_SECONDS = 1.0  # before a job waits again whose trouble is not the runner's: no other event slows the next try
 
 log = structlog.get_logger(__name__)
@@ -65,8 +78,12 @@ class Dispatcher:
         self.schedule()
 
     async def close(self) -> None:
-        """No more is given out; dispatches under way are awaited."""
+        """No more is given out; dispatches under way are awaited for a while."""
         self._is_open = False
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSING_SECONDS)
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # policy
@@ -116,12 +133,12 @@ class Dispatcher:
         return view.name not in refused_by and self._judge.verdict(needs, view).fits
 
     def _draw_needs_anew(self) -> None:
-        """Which inputs are combos is told by the catalogue: when it changes, so may what waiting jobs need."""
+        """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need."""
         if self._drawn_for == self._pool.version:
             return
         self._drawn_for = self._pool.version
         changed = []
-        for job in self._registry.shown(JobState.PENDING):
+        for job in self._registry.shown(*VISIBLE):
             needs = self.needs(job.prompt, job.needs.tags)
             if needs != job.needs:
                 job.needs = needs
@@ -149,17 +166,22 @@ class Dispatcher:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_tell_failure)
 
     async def _dispatch(self, attempt: Attempt) -> None:
+        try:
+            await self.settle(attempt, await self._stored_and_sent(attempt))
+        except Exception:  # a fault of the gateway's own must not keep a slot taken for ever
+            log.error("dispatch.failed", job=attempt.job.id, runner=attempt.runner, exc_info=True)
+            if attempt.state is AttemptState.POSTING:
+                self._registry.turn_attempt(attempt, AttemptState.IN_DOUBT, "its dispatch failed")
+
+    async def _stored_and_sent(self, attempt: Attempt) -> Outcome:
         try:
             await self._registry.store_attempt(attempt)
         except StorageError as error:
             await asyncio.sleep(PAUSE_SECONDS)
-            self._wait_again(attempt, Undelivered(str(error)))
-            return
-        outcome = await self.send(attempt, at_the_end=False)
-        await self.settle(attempt, outcome)
+            return Undelivered(str(error))
+        return await self.send(attempt, at_the_end=False)
 
     async def send(self, attempt: Attempt, *, at_the_end: bool) -> Outcome:
         """Stages the inputs and posts. An answer with another id is registered before this returns."""
@@ -191,8 +213,7 @@ class Dispatcher:
         if isinstance(outcome, Accepted):
             attempt.job.was_accepted = True
             self.held(attempt)
-            if attempt.job.cancel_requested:
-                await self.withdraw(attempt)
+            await self.obey(attempt)
         elif isinstance(outcome, Refused):
             self._refused(attempt, outcome)
         elif isinstance(outcome, Undelivered):
@@ -223,6 +244,38 @@ class Dispatcher:
         return found
 
     async def resolve_doubt(self, attempt: Attempt, outcome: InDoubt) -> Found | None:
+    async def obey(self, attempt: Attempt) -> bool:
+        """Carries out on the runner what clients have asked for, a cancellation or a deletion.
+
+        Returns False if nothing is asked for, or the job has ended or goes on all the same. Where the runner does not
+        answer this is tried again with every reconciling.
+        """
+        job = attempt.job
+        if not job.is_unwanted:
+            return False
+        if attempt.state in (AttemptState.HELD, AttemptState.IN_DOUBT):
+            found = await self.withdraw(attempt)
+            if found is None:
+                return attempt.is_open or job.is_in(JobState.CANCELLED)
+            if found.fate in (Fate.GONE, Fate.PENDING):
+                return True
+        if attempt.state is AttemptState.RUNNING and job.cancel_requested:
+            return await self._interrupt(attempt)
+        return False
+
+    async def _interrupt(self, attempt: Attempt) -> bool:
+        runner = self._pool.get(attempt.runner)
+        if attempt.is_closing or attempt.terminal is not None:
+            return False  # it has just ended: an interrupt now could hit the next one
+        if runner is None:
+            return True
+        try:
+            return await interrupt(runner, attempt.runner_prompt_id)
+        except RunnerError as error:
+            log.warning("job.interrupt_not_delivered", job=attempt.job.id, runner=runner.name, reason=error.reason)
+            runner.suspect(error.reason)
+        return True
+
         """Looks at the runner whether it has what was sent to it; the prompt is not sent again before that is known."""
         if attempt.state in (AttemptState.POSTING, AttemptState.PROBING):
             self._registry.turn_attempt(attempt, AttemptState.IN_DOUBT, outcome.reason)
@@ -274,11 +327,6 @@ class Dispatcher:
     def _back_to_the_line(self, job: Job, reason: str) -> None:
         if job.state is JobState.DISPATCHED:
             self._registry.turn(job, JobState.PENDING, reason)
-        if job.cancel_requested and job.state is JobState.PENDING:
+        if job.is_unwanted and job.state is JobState.PENDING:
             self._endings.dropped(job, "cancelled before it began")
         self.schedule()
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("dispatch.failed", exc_info=task.exception())

@@ -95,7 +95,8 @@ class Job:
     attempts: list[Attempt] = field(default_factory=list)
     refused_by: dict[str, str] = field(default_factory=dict)  # runner -> its words
     was_accepted: bool = False
-    cancel_requested: bool = False
+    cancel_requested: bool = False  # to be ended whatever it does
+    delete_requested: bool = False  # to be taken out of the queue unless it has begun
     reason: str = ""  # of the newest transition
     live: Live = field(default_factory=Live)
 
@@ -107,6 +108,11 @@ class Job:
     def attempt(self) -> Attempt | None:
         """The attempt under way, if there is one."""
         if self.attempts and self.attempts[-1].is_open:
+    @property
+    def is_unwanted(self) -> bool:
+        """True when it is not to be given to a runner any more."""
+        return self.cancel_requested or self.delete_requested
+
             return self.attempts[-1]
         return None
 

@@ -155,5 +155,20 @@ async def take_back(runner: Runner, runner_prompt_id: str) -> Found:
     return await look(runner, runner_prompt_id)
 
 
+async def interrupt(runner: Runner, runner_prompt_id: str) -> bool:
+    """Interrupts a job if it runs, and no other one. Returns False where the runner says that it does not run.
+
+    Raises RunnerError.
+    """
+    if not runner.has_jobs_api:
+        await runner.client.request("POST", "/interrupt", json={"prompt_id": runner_prompt_id})
+        return True
+    reply = await runner.client.request("POST", f"/api/jobs/{runner_prompt_id}/cancel")
+    if not reply.ok:
+        raise RunnerAmbiguous(runner.name, f"POST /api/jobs/…/cancel answered {reply.status}")
+    answer = reply.json()
+    return isinstance(answer, dict) and bool(answer.get("cancelled"))
+
+
 def _has(items: Any, runner_prompt_id: str) -> bool:
     return any(item[1] == runner_prompt_id for item in items or () if isinstance(item, list) and len(item) > 1)

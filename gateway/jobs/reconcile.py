@@ -6,6 +6,8 @@ either side, and at every health check while jobs are on it.
     pending                  is held
     in the history           has ended, with that entry: its events were missed
     no trace                 is lost
+
+What clients have asked for and the runner could not be told, is told now.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Reconciler:
         for attempt in attempts:
             found = await self._found(runner, attempt, running, pending)
             await self._dispatcher.apply(attempt, found, when_gone=AttemptState.LOST)
+            await self._dispatcher.obey(attempt)
         await self._remove_orphans(runner, running, pending)
 
     async def check(self, runner: Runner) -> None:

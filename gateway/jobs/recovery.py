@@ -23,8 +23,9 @@ log = structlog.get_logger(__name__)
 
 async def recover(db: Database, registry: Registry) -> None:
     """Fills the registry from the database. Nothing is dispatched by this. Raises StorageError."""
-    registry.start_counting(await job_rows.highest_seq(db))
     found = await job_rows.load_unfinished(db)
+    highest_seq = await job_rows.highest_seq(db)
+    registry.start_counting(highest_seq, rows.next_number(found, at_least=highest_seq))
     attempts: dict[str, list[job_rows.AttemptRow]] = {}
     for attempt in await job_rows.load_attempts(db, [row.id for row in found]):
         attempts.setdefault(attempt.job_id, []).append(attempt)

@@ -89,9 +89,9 @@ class Registry:
 
     # taking jobs in
 
-    def start_counting(self, highest_seq: int) -> None:
+    def start_counting(self, highest_seq: int, next_number: int) -> None:
         """Goes on counting where an earlier life of the gateway stopped."""
-        self._seq = self._number = highest_seq
+        self._seq, self._number = highest_seq, next_number
 
     def next_number(self) -> int:
         """The pool's counter, ComfyUI's ``number``: from 0, advancing with every submission, refused ones included."""
@@ -215,6 +215,7 @@ class Registry:
         if attempt.state is AttemptState.RUNNING:
             return
         self.turn_attempt(attempt, AttemptState.RUNNING)
+        attempt.job.delete_requested = False  # a deletion does not touch what has begun
         if attempt.job.state is not JobState.RUNNING:
             self.turn(attempt.job, JobState.RUNNING)
 

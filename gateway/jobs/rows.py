@@ -74,6 +74,13 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
 
 
 def attempt_row(attempt: Attempt) -> AttemptRow:
+def next_number(unfinished: Iterable[JobRow], *, at_least: int) -> int:
+    """Where the pool's counter goes on, so that new jobs come behind those that wait: the counter also advances with
+    prompts that leave no row, so it may be ahead of the order of acceptance."""
+    counted = (row.number for row in unfinished if json_text.loads(row.request)["explicit_number"] is None)
+    return max(at_least, *(int(abs(number)) + 1 for number in counted), 0)
+
+
     """The row of a new attempt."""
     return AttemptRow(
         job_id=attempt.job.id,

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,7 +102,10 @@ class Submissions:
     def _number(self, request: Mapping[str, Any]) -> float:
         """The order in the queue; the pool's counter advances with every prompt that brings no number of its own."""
         if "number" in request:
-            return float(request["number"])
+            given = float(request["number"])
+            if not math.isfinite(given):
+                raise ValueError("number is not a place in an order")
+            return given
         number = self._registry.next_number()
         return -number if request.get("front") else number
 
@@ -112,9 +116,15 @@ class Submissions:
         if not isinstance(wanted, str) or not 0 < len(wanted) <= errors.LONGEST_PROMPT_ID:
             return "", _refusal(400, errors.invalid_prompt_id())
         # The registry is asked last, so that nothing happens between its answer and the job's registration.
-        if await job_rows.job_ids_exist(self._db, wanted) or self._registry.get(wanted) is not None:
+        if await self._is_stored(wanted) or self._registry.get(wanted) is not None:
             return "", _refusal(400, errors.duplicate_prompt_id(wanted))
         return wanted, None
+
+    async def _is_stored(self, job_id: str) -> bool:
+        if not await job_rows.job_ids_exist(self._db, job_id):
+            return False
+        await self._db.flushed()  # the row of a refused prompt may be about to go
+        return await job_rows.job_ids_exist(self._db, job_id)
 
     def _job(self, job_id: str, number: float, request: Mapping[str, Any], owner: str) -> Job:
         prompt = _prompt(request["prompt"])
@@ -164,10 +174,10 @@ class Submissions:
             return fastest.name, True
         if tried:
             return None
-        views = self._dispatcher.views()
         if self._dispatcher.could_wait_for_one(job):
             return None
-        healthiest = placement.most_responsive([view for view in views if view.is_up and view.is_active])
+        # It stays where it is accepted all the same: by the catalogues no other runner would have it.
+        healthiest = placement.most_responsive(placement.reachable(job.needs, self._dispatcher.views()))
         return None if healthiest is None else (healthiest.name, False)
 
     async def _store(self, job: Job, attempt: Attempt, *, is_first: bool) -> None:
@@ -182,6 +192,8 @@ class Submissions:
 
     async def _conclude(self, job: Job, attempt: Attempt, outcome: Outcome) -> Answer | None:
         """Draws the consequence of what the runner said. None: another one is to be asked."""
+        if job.state is JobState.SUBMITTING and not attempt.is_open:
+            return None  # the runner was lost while it was asked
         if isinstance(outcome, Accepted):
             await self._accepted(job, attempt, outcome)
             return self._ok(job, attempt.runner, outcome.node_errors)
@@ -191,15 +203,21 @@ class Submissions:
             self._registry.turn(job, JobState.REFUSED, outcome.words)
             return Answer(outcome.status, outcome.body, outcome.content_type, attempt.runner, job.id)
         if isinstance(outcome, InDoubt):
-            await self._dispatcher.resolve_doubt(attempt, outcome)
-            if attempt.is_open or job.state is not JobState.SUBMITTING:
-                # It may be running: never sent twice, so accepted, and its runner will tell.
-                self._settle_state(job)
-                return self._ok(job, attempt.runner, {})
-            return None
+            return await self._in_doubt(job, attempt, outcome)
         if attempt.is_open:
             self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, outcome.reason)
         return None
+
+    async def _in_doubt(self, job: Job, attempt: Attempt, outcome: InDoubt) -> Answer | None:
+        was_probe = attempt.state is AttemptState.PROBING
+        await self._dispatcher.resolve_doubt(attempt, outcome)
+        if job.state is JobState.SUBMITTING and not attempt.is_open:
+            return None
+        # It may be running: never sent twice, so accepted, and its runner will tell.
+        self._settle_state(job)
+        if was_probe and attempt.state is AttemptState.HELD:
+            await self._dispatcher.withdraw(attempt)
+        return self._ok(job, attempt.runner, {})
 
     async def _accepted(self, job: Job, attempt: Attempt, outcome: Accepted) -> None:
         job.outputs_to_execute = _outputs_to_execute(job, outcome.node_errors, self._pool.catalogue())

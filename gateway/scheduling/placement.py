@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.comfyui.catalogue import Catalogue
-from gateway.scheduling.needs import Needs, Verdict, judge
+from gateway.scheduling.needs import Needs, Verdict, judge, tags_fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,13 @@ def eligible(
 
 
 def could_become_eligible(needs: Needs, runners: Sequence[RunnerView], judge_: Judge) -> bool:
-    """True when a registered runner would do if it were up: then a job may wait for it."""
-    return any(judge_.verdict(needs, runner).fits for runner in runners)
+    """True when an active runner would do if it were up: then a job may wait for it."""
+    return any(runner.is_active and judge_.verdict(needs, runner).fits for runner in runners)
+
+
+def reachable(needs: Needs, runners: Sequence[RunnerView]) -> list[RunnerView]:
+    """Runners that may be asked about a job that none is equipped for: up, active, and their tags fit."""
+    return [runner for runner in runners if runner.is_up and runner.is_active and tags_fit(needs.tags, runner.tags)]
 
 
 def least_work(candidates: Sequence[RunnerView]) -> RunnerView | None:

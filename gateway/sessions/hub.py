@@ -6,6 +6,7 @@ issue 16010: the new socket goes deaf); here an end removes only the socket that
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -42,7 +43,7 @@ class Hub:
         self.live: LiveJobs
         self._flags = flags
         self._sessions: dict[str, Session] = {}
-        self._missed: OrderedDict[str, deque[Message]] = OrderedDict()
+        self._missed: OrderedDict[tuple[str, str], deque[Message]] = OrderedDict()  # by owner and sid
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -59,9 +60,12 @@ class Hub:
         self._sessions[session.sid] = session
         remaining = self.live.remaining_of(session.owner)
         session.send(messages.status(remaining, session.sid))
-        for message in self._missed.pop(session.sid, ()):
-            session.send(message)
-        for job in self.live.running_of(session.sid, session.owner):
+        running = list(self.live.running_of(session.sid, session.owner))
+        replayed = {job.id for job in running}
+        for message in self._missed.pop((session.owner, session.sid), ()):
+            if messages.prompt_id_of(message) not in replayed:
+                session.send(message)
+        for job in running:
             for message in job.live.messages():
                 session.send(message)
             if job.live.preview is not None:
@@ -82,8 +86,7 @@ class Hub:
 
     async def close(self) -> None:
         """Closes every socket; clients connect again by themselves."""
-        for session in list(self._sessions.values()):
-            await session.close(1001, "the gateway stops")
+        await asyncio.gather(*(session.close(1001, "the gateway stops") for session in self._sessions.values()))
 
     # JobListener
 
@@ -93,7 +96,7 @@ class Hub:
         if session is not None:
             session.send(message)
         elif job.client_id and _outlives_absence(message):
-            self._keep(job.client_id, message)
+            self._keep((job.owner, job.client_id), message)
 
     def job_frame(self, job: Job, frame: bytes) -> None:
         """See JobListener."""
@@ -110,9 +113,9 @@ class Hub:
         session = self._sessions.get(job.client_id) if job.client_id else None
         return session if session is not None and session.owner == job.owner else None
 
-    def _keep(self, sid: str, message: Message) -> None:
-        kept = self._missed.setdefault(sid, deque(maxlen=MISSED_MESSAGES_MOST))
-        self._missed.move_to_end(sid)
+    def _keep(self, client: tuple[str, str], message: Message) -> None:
+        kept = self._missed.setdefault(client, deque(maxlen=MISSED_MESSAGES_MOST))
+        self._missed.move_to_end(client)
         kept.append(message)
         while len(self._missed) > MISSED_CLIENTS_MOST:
             self._missed.popitem(last=False)
