@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gateway.comfyui import json_text
@@ -73,7 +74,6 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
     return job
 
 
-def attempt_row(attempt: Attempt) -> AttemptRow:
 def next_number(unfinished: Iterable[JobRow], *, at_least: int) -> int:
     """Where the pool's counter goes on, so that new jobs come behind those that wait: the counter also advances with
     prompts that leave no row, so it may be ahead of the order of acceptance."""
@@ -81,6 +81,7 @@ def next_number(unfinished: Iterable[JobRow], *, at_least: int) -> int:
     return max(at_least, *(int(abs(number)) + 1 for number in counted), 0)
 
 
+def attempt_row(attempt: Attempt) -> AttemptRow:
     """The row of a new attempt."""
     return AttemptRow(
         job_id=attempt.job.id,
