@@ -198,6 +198,7 @@ class Dispatcher:
                 await asyncio.sleep(PAUSE_SECONDS)
             return Undelivered(str(error))
         attempt.replaced = dict(staged.replaced)
+        attempt.boot = runner.boot
         outcome = await post(runner, attempt, staged.prompt, at_the_end=at_the_end, timeout=self._post_timeout)
         if isinstance(outcome, Accepted) and outcome.runner_prompt_id != attempt.runner_prompt_id:
             self._registry.answer_to_another_id(attempt, outcome.runner_prompt_id)
@@ -243,7 +244,6 @@ class Dispatcher:
         await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN)
         return found
 
-    async def resolve_doubt(self, attempt: Attempt, outcome: InDoubt) -> Found | None:
     async def obey(self, attempt: Attempt) -> bool:
         """Carries out on the runner what clients have asked for, a cancellation or a deletion.
 
@@ -276,6 +276,7 @@ class Dispatcher:
             runner.suspect(error.reason)
         return True
 
+    async def resolve_doubt(self, attempt: Attempt, outcome: InDoubt) -> Found | None:
         """Looks at the runner whether it has what was sent to it; the prompt is not sent again before that is known."""
         if attempt.state in (AttemptState.POSTING, AttemptState.PROBING):
             self._registry.turn_attempt(attempt, AttemptState.IN_DOUBT, outcome.reason)
@@ -297,13 +298,19 @@ class Dispatcher:
         elif found.fate is Fate.PENDING:
             self.held(attempt)
         elif found.fate is Fate.FINISHED:
-            await self._endings.ended_on_runner(attempt, found.entry)
+            self.held(attempt)
+            await self._endings.found_ended(attempt, found.entry, link_stood=self._link_stood(attempt))
         elif when_gone is AttemptState.LOST:
             self._endings.lost(attempt, "the runner has no trace of it")
             self.schedule()
         else:
             self._registry.turn_attempt(attempt, when_gone)
             self._back_to_the_line(attempt.job, "taken back from its runner")
+
+    def _link_stood(self, attempt: Attempt) -> bool:
+        """Whether everything that the runner told of this attempt has come, or is on its way."""
+        runner = self._pool.get(attempt.runner)
+        return runner is not None and runner.link.is_open and runner.boot == attempt.boot
 
     def _refused(self, attempt: Attempt, refused: Refused) -> None:
         job = attempt.job

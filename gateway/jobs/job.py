@@ -58,6 +58,8 @@ class Attempt:
     cached_nodes: set[str] = field(default_factory=set)
     outputs: dict[str, Any] = field(default_factory=dict)  # as told to the client, by node id
     terminal: Message | None = None  # kept until the runner's history has the job
+    boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
+    end_seen_at: float | None = None  # monotonic seconds: the runner's history had it before the link told its end
     is_closing: bool = False  # somebody is writing down its end
 
     @property
@@ -105,14 +107,14 @@ class Job:
         return self.state in states
 
     @property
-    def attempt(self) -> Attempt | None:
-        """The attempt under way, if there is one."""
-        if self.attempts and self.attempts[-1].is_open:
-    @property
     def is_unwanted(self) -> bool:
         """True when it is not to be given to a runner any more."""
         return self.cancel_requested or self.delete_requested
 
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt under way, if there is one."""
+        if self.attempts and self.attempts[-1].is_open:
             return self.attempts[-1]
         return None
 
