@@ -34,6 +34,7 @@ class Session:
         self._bytes = 0
         self._wake = asyncio.Event()
         self._overflowed = False
+        self._held: bytes | None = None  # a preview that waits for its `progress`
         self._status: int | None = None
         self._status_timer: asyncio.TimerHandle | None = None
         self._status_allowance = limits.status_per_second  # statuses that may be sent at once
@@ -48,18 +49,35 @@ class Session:
 
     def send(self, message: Message) -> None:
         """Queues a text message."""
-        self._put(message.text, droppable=False)
+        if message.type == "progress":
+            self._put(message.text, droppable=False)
+            self._release()
+        else:
+            self._release()
+            self._put(message.text, droppable=False)
 
     def send_frame(self, frame: bytes) -> None:
-        """Queues a binary frame, in the form that this client has negotiated."""
+        """Queues a binary frame, in the form that this client has negotiated.
+
+        Without metadata a picture follows its `progress`, with metadata it goes before (ComfyUI main.py
+        hijack_progress). Runners send the latter; for a client of the former it is held until the next message.
+        """
+        self._release()
         try:
-            droppable = frames.is_droppable_preview(frame)
             if not self.wants_metadata and frames.event_of(frame) == frames.BinaryEvent.PREVIEW_IMAGE_WITH_METADATA:
-                frame = frames.without_metadata(frame)
+                self._held = frames.without_metadata(frame)
+            else:
+                self._put_frame(frame)
         except FrameError as error:
             log.warning("session.bad_frame", sid=self.sid, reason=str(error))
-            return
-        self._put(frame, droppable=droppable)
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._put_frame(held)
+
+    def _put_frame(self, frame: bytes) -> None:
+        self._put(frame, droppable=frames.is_droppable_preview(frame))
 
     def send_status(self, queue_remaining: int) -> None:
         """Tells the length of the queue: at most so often a second as configured, the last value always."""
@@ -80,7 +98,7 @@ class Session:
         self._status_timer = None
         if self._status is not None:
             self._status_allowance -= 1
-            self.send(messages.status(self._status))
+            self._put(messages.status(self._status).text, droppable=False)
             self._status = None
 
     # the queue
