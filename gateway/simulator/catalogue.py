@@ -1,6 +1,6 @@
 """The node classes of one runner with the combo options of the moment, for /object_info and for validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.simulator.definitions import Options
@@ -12,12 +12,12 @@ class Catalogue:
     """Classes by name; infos are kept as long as the files that they list are the same."""
 
     def __init__(
-        self, *, modern: bool, extra: Sequence[NodeClass], checkpoints: Sequence[str], folders: Folders
+        self, *, modern: bool, extra: Sequence[NodeClass], models: Mapping[str, Sequence[str]], folders: Folders
     ) -> None:
         self.modern = modern
         self.folders = folders
         self._classes = node_classes(modern=modern, extra=extra)
-        self._checkpoints = list(checkpoints)
+        self._models = {kind: models.get(kind.value, ()) for kind in Options if kind is not Options.INPUT_FILES}
         self._infos: dict[str, dict[str, Any]] = {}
         self._listed: Sequence[str] = ()
 
@@ -38,7 +38,7 @@ class Catalogue:
             self._forget_old_listing()
         known = self._infos.get(name)
         if known is None:
-            options = {Options.CHECKPOINTS: self._checkpoints, Options.INPUT_FILES: self._listed}
+            options = self._models | {Options.INPUT_FILES: self._listed}
             known = self._infos[name] = definition.info(modern=self.modern, options=options)
         return known
 

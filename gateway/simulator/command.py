@@ -27,6 +27,17 @@ def _required_header(text: str | None) -> tuple[str, str] | None:
     return (name.strip(), value.strip())
 
 
+def _by_folder(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """{"loras": ("a.safetensors",)} of ["loras/a.safetensors"]."""
+    folders: dict[str, tuple[str, ...]] = {}
+    for model in models:
+        folder, slash, name = model.partition("/")
+        if not folder or not slash or not name:
+            raise typer.BadParameter("must be FOLDER/NAME", param_hint="--model")
+        folders[folder] = (*folders.get(folder, ()), name)
+    return folders
+
+
 @app.command()
 def simulate(
     port: Annotated[list[int], typer.Option("--port", "-P", help="Port to listen on; several make several runners.")],
@@ -39,6 +50,9 @@ def simulate(
         Path | None, typer.Option(help="Folder for input, output, temp and user data; default a temporary one.")
     ] = None,
     checkpoint: Annotated[list[str] | None, typer.Option(help="Checkpoint to offer; may be repeated.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Further model to offer, as FOLDER/NAME; may be repeated.")
+    ] = None,
     extra: Annotated[list[str] | None, typer.Option("--extra-node", help="Further node class to offer.")] = None,
     seconds_per_step: Annotated[float, typer.Option(help="Duration of a sampling step.")] = 0.1,
     load_seconds: Annotated[float, typer.Option(help="Duration of loading a checkpoint.")] = 3.0,
@@ -57,6 +71,7 @@ def simulate(
             version=version,
             base_dir=base_directory / str(number) if base_directory is not None and len(port) > 1 else base_directory,
             checkpoints=tuple(checkpoint or DEFAULT_CHECKPOINTS),
+            models=_by_folder(model or ()),
             extra_nodes=tuple(extra_node(node) for node in extra or ()),
             seconds_per_step=seconds_per_step,
             load_seconds=load_seconds,

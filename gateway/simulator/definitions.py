@@ -14,6 +14,9 @@ class Options(Enum):
     """A combo whose options are the files of a folder at the time of asking."""
 
     CHECKPOINTS = "checkpoints"
+    DIFFUSION_MODELS = "diffusion_models"
+    TEXT_ENCODERS = "text_encoders"
+    VAES = "vae"
     INPUT_FILES = "input files"
 
 
@@ -130,6 +133,8 @@ _SCHEDULERS = [
     "kl_optimal",
 ]
 
+_TEXT_ENCODER_TYPES = ["stable_diffusion", "sd3", "ltxv", "lumina2", "wan", "hidream", "chroma", "qwen_image"]
+
 
 def _pixels(default: int, minimum: int, step: int, tooltip: str | None = None) -> list[Any]:
     config: dict[str, Any] = {"default": default, "min": minimum, "max": MAX_RESOLUTION, "step": step}
@@ -189,6 +194,42 @@ _MODERN = (
         search_aliases=("checkpoint", "ckpt", "model"),
     ),
     NodeDefinition(
+        name="UNETLoader",
+        display_name="Load Diffusion Model",
+        category="model/loaders",
+        required={
+            "unet_name": [Options.DIFFUSION_MODELS],
+            "weight_dtype": [["default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2"], {"advanced": True}],
+        },
+        output=("MODEL",),
+    ),
+    NodeDefinition(
+        name="CLIPLoader",
+        display_name="Load CLIP",
+        category="model/loaders",
+        required={"clip_name": [Options.TEXT_ENCODERS], "type": [_TEXT_ENCODER_TYPES]},
+        optional={"device": [["default", "cpu"], {"advanced": True}]},
+        output=("CLIP",),
+        description="Loads a text encoder, as the given type of model wants it.",
+    ),
+    NodeDefinition(
+        name="VAELoader",
+        display_name="Load VAE",
+        category="model/loaders",
+        required={"vae_name": [Options.VAES]},
+        output=("VAE",),
+    ),
+    NodeDefinition(
+        name="ModelSamplingAuraFlow",
+        category="model/patch",
+        required={
+            "model": ["MODEL"],
+            "shift": ["FLOAT", {"default": 1.73, "min": 0.0, "max": 100.0, "step": 0.01}],
+        },
+        output=("MODEL",),
+        python_module="comfy_extras.nodes_model_advanced",
+    ),
+    NodeDefinition(
         name="CLIPTextEncode",
         display_name="CLIP Text Encode (Prompt)",
         category="model/conditioning",
@@ -214,6 +255,17 @@ _MODERN = (
         output_tooltips=("The empty latents.",),
         description="Makes a batch of empty latents to be denoised.",
         search_aliases=("empty latent", "blank"),
+    ),
+    NodeDefinition(
+        name="EmptySD3LatentImage",
+        category="model/latent/stable diffusion",
+        required={
+            "width": _pixels(1024, 16, 16),
+            "height": _pixels(1024, 16, 16),
+            "batch_size": ["INT", {"default": 1, "min": 1, "max": 4096}],
+        },
+        output=("LATENT",),
+        python_module="comfy_extras.nodes_sd3",
     ),
     NodeDefinition(
         name="VAEDecode",
@@ -302,6 +354,11 @@ _CLASSIC_DIFFERENCES: Mapping[str, Mapping[str, Any]] = {
     "CheckpointLoaderSimple": {"category": "loaders"},
     "CLIPTextEncode": {"category": "conditioning"},
     "EmptyLatentImage": {"category": "latent"},
+    "EmptySD3LatentImage": {"category": "latent/sd3"},
+    "UNETLoader": {"category": "advanced/loaders"},
+    "CLIPLoader": {"category": "advanced/loaders"},
+    "VAELoader": {"category": "loaders"},
+    "ModelSamplingAuraFlow": {"category": "advanced/model"},
     "VAEDecode": {"category": "latent"},
     "SaveImage": {"output": (), "output_name": None},
     "PreviewImage": {"output": (), "output_name": None, "description": _SAVE_IMAGE.description},

@@ -82,6 +82,24 @@ async def _load_checkpoint(call: NodeCall) -> NodeResult:
     return NodeResult(tuple(ModelValue(part, name) for part in ("model", "clip", "vae")))
 
 
+async def _load_diffusion_model(call: NodeCall) -> NodeResult:
+    name = call.inputs["unet_name"]
+    await call.equipment.gpu.load(name)
+    return NodeResult((ModelValue("model", name),))
+
+
+async def _load_text_encoder(call: NodeCall) -> NodeResult:
+    return NodeResult((ModelValue("clip", call.inputs["clip_name"]),))
+
+
+async def _load_vae(call: NodeCall) -> NodeResult:
+    return NodeResult((ModelValue("vae", call.inputs["vae_name"]),))
+
+
+async def _shift_sampling(call: NodeCall) -> NodeResult:
+    return NodeResult((call.inputs["model"],))
+
+
 async def _encode_text(call: NodeCall) -> NodeResult:
     return NodeResult((ConditioningValue(call.inputs["text"]),))
 
@@ -215,8 +233,13 @@ def _missing(folders: Folders, value: JSON) -> str | None:
 _RUNS: Mapping[str, Run] = {
     "KSampler": _sample,
     "CheckpointLoaderSimple": _load_checkpoint,
+    "UNETLoader": _load_diffusion_model,
+    "CLIPLoader": _load_text_encoder,
+    "VAELoader": _load_vae,
+    "ModelSamplingAuraFlow": _shift_sampling,
     "CLIPTextEncode": _encode_text,
     "EmptyLatentImage": _empty_latent,
+    "EmptySD3LatentImage": _empty_latent,
     "VAEDecode": _decode,
     "SaveImage": _save,
     "PreviewImage": _preview,

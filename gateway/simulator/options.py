@@ -34,7 +34,9 @@ class SimulatorOptions:
     checkpoints: Sequence[str] = DEFAULT_CHECKPOINTS
     """Names that CheckpointLoaderSimple offers; no such files need to exist."""
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Names of model files per further folder, such as {"loras": ("a.safetensors",)}."""
+    """Names of model files per further folder, such as {"loras": ("a.safetensors",)}. Of `diffusion_models`,
+    `text_encoders` and `vae` the loaders of those names offer them. Only checkpoints and diffusion models take time to
+    load and room on the device."""
     extra_nodes: Sequence["NodeClass"] = ()
     """Node classes beyond the built-in ones; one with a known name replaces it."""
 
@@ -63,3 +65,8 @@ class SimulatorOptions:
     """Bytes a request's body may have."""
     front_end_root: Path | None = None
     """Folder of the frontend; None takes the installed comfyui-frontend-package, else a tiny page."""
+
+    @property
+    def model_files(self) -> dict[str, Sequence[str]]:
+        """Names of all model files by folder, the checkpoints among them."""
+        return {**self.models, "checkpoints": self.checkpoints}

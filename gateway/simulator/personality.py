@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.simulator.blueprints import BLUEPRINTS
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self'; connect-src 'self' data:; frame-src 'self'; object-src 'self';"
@@ -139,13 +141,7 @@ MODERN = Personality(
         "deploy_environment": "local-git",
     },
     model_folders=(_COMMON_FOLDERS + _LATENT_UPSCALE + _CUSTOM_NODES + _DATASETS + _LATER_FOLDERS + _NEWEST_FOLDERS),
-    global_subgraphs={
-        "5b6af9c9009bce5b99feea5972e59ba616434536b9e473afdace7d907337ddc9": {
-            "source": "templates",
-            "name": "Edge-Preserving Blur",
-            "info": {"node_pack": "comfyui"},
-        },
-    },
+    global_subgraphs=BLUEPRINTS,
     node_replacements={
         "ResizeImagesByLongerEdge": [
             {

@@ -39,7 +39,7 @@ class RunnerState:
         self.catalogue = Catalogue(
             modern=self.personality.modern,
             extra=options.extra_nodes,
-            checkpoints=options.checkpoints,
+            models=options.model_files,
             folders=folders,
         )
         self.executor = Executor(

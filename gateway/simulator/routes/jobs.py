@@ -5,6 +5,7 @@ import json
 from aiohttp import web
 
 from gateway.comfyui import jobs_api
+from gateway.simulator.blueprints import blueprint_workflow
 from gateway.simulator.http import json_of, json_response, state_of
 from gateway.simulator.routes.prompts import is_canonical_uuid
 from gateway.simulator.runner import RunnerState
@@ -84,7 +85,7 @@ async def get_subgraphs(request: web.Request) -> web.Response:
 async def get_subgraph(request: web.Request) -> web.Response:
     """One of them with its data, or null."""
     subgraph = state_of(request).personality.global_subgraphs.get(request.match_info["id"])
-    return json_response(None if subgraph is None else {**subgraph, "data": '{"nodes": []}'})
+    return json_response(None if subgraph is None else {**subgraph, "data": blueprint_workflow()})
 
 
 async def get_node_replacements(request: web.Request) -> web.Response:

@@ -89,9 +89,7 @@ async def models(request: web.Request) -> web.Response:
 
 
 def _model_files(state: RunnerState, folder: str) -> list[str]:
-    if folder == "checkpoints":
-        return list(state.options.checkpoints)
-    return list(state.options.models.get(folder, ()))
+    return list(state.options.model_files.get(folder, ()))
 
 
 async def model_folders(request: web.Request) -> web.Response:

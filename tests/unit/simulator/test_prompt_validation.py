@@ -15,7 +15,7 @@ IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_
 @pytest.fixture(params=[True, False])
 def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
     many = tuple(f"{number}.safetensors" for number in range(21))
-    return Catalogue(modern=request.param, extra=(), checkpoints=many, folders=Folders(tmp_path))
+    return Catalogue(modern=request.param, extra=(), models={"checkpoints": many}, folders=Folders(tmp_path))
 
 
 def preview(source: Any) -> dict[str, Any]:
