@@ -165,7 +165,7 @@ class Replay:
         async with self._session.post("/prompt", json={"prompt": prompt, "client_id": SUBMITTER, **body}) as response:
             prompt_id: str = (await response.json())["prompt_id"]
         posted = int(time.time() * 1000)
-        while int(time.time() * 1000) == posted:  # noqa: ASYNC110 - /api/jobs sorts by ms, and a clock has no event
+        while int(time.time() * 1000) == posted:
             await asyncio.sleep(0)
         return prompt_id
 
