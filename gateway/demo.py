@@ -22,7 +22,12 @@ if TYPE_CHECKING:  # its libraries may not be installed
 
 HOST = "127.0.0.1"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the default graph of older frontends names
-SECONDS_PER_STEP = 0.15  # 20 steps, as in that graph, take three seconds
+MODELS = {  # what the default graph of newer ones names
+    "diffusion_models": ("z_image_turbo_bf16.safetensors",),
+    "text_encoders": ("qwen_3_4b.safetensors",),
+    "vae": ("ae.safetensors",),
+}
+SECONDS_PER_STEP = 0.15  # 20 steps take three seconds
 LOAD_SECONDS = 1.0
 # Else the frontend's first start shows its templates over an empty graph, instead of the default graph.
 FRONTEND_SETTINGS = {"Comfy.TutorialCompleted": True}
@@ -81,14 +86,12 @@ async def _run(port: int, runners: int) -> None:
 
 
 def _options(number: int) -> "SimulatorOptions":
-    from gateway.demo_nodes import MODELS, demo_nodes
     from gateway.simulator import SimulatorOptions
 
     return SimulatorOptions(
         name=f"simulated-{number}",  # the pictures' colour follows from it
         checkpoints=(CHECKPOINT,),
         models=MODELS,
-        extra_nodes=demo_nodes(),
         seconds_per_step=SECONDS_PER_STEP,
         load_seconds=LOAD_SECONDS,
     )
