@@ -175,9 +175,12 @@ class QueueConfig(_Section):
 
 
 class FrontendConfig(_Section):
-    """Where the web frontend comes from: the installed package, a runner, or nowhere."""
+    """Where the web frontend comes from: the installed package, a runner, or nowhere. `root` is a folder with the
+    frontend's files instead of the installed package's, as ComfyUI's `--front-end-root`.
+    """
 
     source: Literal["package", "runner", "none"] = "package"
+    root: Folder | None = None
 
 
 class PassthroughConfig(_Section):

@@ -73,7 +73,7 @@ def _add_frontend(app: web.Application, rooms: Services) -> None:
     if rooms.config.frontend.source == "runner":
         app.router.add_get("/", frontend.from_runner)
         return
-    folder = frontend.packaged_frontend() if rooms.config.frontend.source == "package" else None
+    folder = frontend.folder_of(rooms.config.frontend)
     if folder is not None:
         app[frontend.FRONTEND] = folder
     app.router.add_get("/", frontend.index)

@@ -12,14 +12,20 @@ from gateway.access.callers import Browsers
 from gateway.api import answers
 from gateway.api.relay import relay
 from gateway.api.services import services
+from gateway.config import FrontendConfig
 
 PACKAGE = "comfyui_frontend_package"
 FRONTEND = web.AppKey("frontend", Path)
 NEVER_KEPT = {"Cache-Control": "no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 
 
-def packaged_frontend() -> Path | None:
-    """The folder of the installed frontend's files, None where the package is not installed."""
+def folder_of(config: FrontendConfig) -> Path | None:
+    """The folder of the frontend's files; None where it is not to be served from here, or is not there."""
+    folder = (config.root or _packaged()) if config.source == "package" else None
+    return folder if folder is not None and (folder / "index.html").is_file() else None
+
+
+def _packaged() -> Path | None:
     if importlib.util.find_spec(PACKAGE) is None:
         return None
     return Path(str(importlib.resources.files(PACKAGE) / "static"))
@@ -39,9 +45,10 @@ async def _page(request: web.Request) -> web.StreamResponse:
     rooms = services(request)
     if rooms.config.frontend.source == "none":
         return answers.json({"gateway": "/gateway/health"})
-    return web.Response(
-        status=503, text="no frontend: install comfy-gateway[frontend], or set `frontend: {source: runner}`\n"
-    )
+    root = rooms.config.frontend.root
+    fault = f"no index.html in {root}" if root is not None else "comfyui-frontend-package is not installed"
+    hint = "install comfy-gateway[frontend], or set `frontend: {source: runner}`"
+    return web.Response(status=503, text=f"no frontend, {fault}: {hint}\n")
 
 
 async def static_file(request: web.Request) -> web.StreamResponse | None:
