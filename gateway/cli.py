@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FAILED = 1
 WRONG_CONFIGURATION = 2
 PIPE_COLUMNS = 200  # width of tables where no terminal tells one
-SIMULATOR_MODULES = {"PIL", "numpy"}
+SIMULATOR_MODULES = {"PIL"}
 INTERRUPTED = 128 + signal.SIGINT
 _BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 
