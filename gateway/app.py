@@ -17,8 +17,10 @@ from gateway.clock import Clock
 from gateway.config import Config
 from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
+from gateway.files.pictures import Desk
 from gateway.files.staging import Staging
 from gateway.files.uploads import Uploads
+from gateway.files.userdata import UserData
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.registry import link_sid
 from gateway.runners.errors import RunnerMisanswered, RunnerUnreachable
@@ -31,6 +33,7 @@ from gateway.storage.database import Database
 from gateway.storage.files import OutputRow
 
 CHUNK_BYTES = 64 * 1024
+USERDATA_FOLDER = "userdata"  # in data_dir
 GATEWAY_ID = "gateway_id"  # key in the database's meta table
 
 log = structlog.get_logger(__name__)
@@ -60,6 +63,8 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             clock=clock,
         )
         rooms.push_async_callback(archive.close)
+        userdata = UserData(config.data_dir / USERDATA_FOLDER, multi_user=config.userdata.multi_user)
+        await userdata.open()
         staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         rooms.push_async_callback(staging.close)
         hub = Hub(lambda: pool.features(config.server.max_upload_size))
@@ -74,7 +79,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         await jobs.start()
         archive.start()
         pool.start()
-        yield Services(config, db, blobs, pool, uploads, outputs, staging, jobs, hub)
+        yield Services(config, db, blobs, pool, uploads, outputs, staging, jobs, hub, userdata, Desk())
 
 
 async def serve(config: Config) -> None:

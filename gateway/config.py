@@ -45,6 +45,7 @@ __all__ = [
     "RunnerConfig",
     "ServerConfig",
     "SessionsConfig",
+    "UserDataConfig",
     "bind_fault",
     "is_loopback",
     "load_config",
@@ -129,6 +130,14 @@ class ArchiveConfig(_Section):
     max_bytes: Annotated[Int, Field(ge=0)] = 53_687_091_200
 
 
+class UserDataConfig(_Section):
+    """Settings and workflows, which the gateway keeps in `data_dir`: of one user, or of several that the frontend asks
+    for at its start. That keeps users' things apart, and is no protection: anyone may say to be anyone.
+    """
+
+    multi_user: bool = False
+
+
 class HealthConfig(_Section):
     """How runners are watched, all in seconds. A runner is lost once it was unreachable for `grace_seconds`;
     `timeout_seconds` bounds one probe and `connect_seconds` any connection to a runner; what a runner can run is read
@@ -208,6 +217,7 @@ class Config(_Section):
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)
     blobs: BlobsConfig = Field(default_factory=BlobsConfig)
     archive: ArchiveConfig = Field(default_factory=ArchiveConfig)
+    userdata: UserDataConfig = Field(default_factory=UserDataConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
     dispatch: DispatchConfig = Field(default_factory=DispatchConfig)
     failover: FailoverConfig = Field(default_factory=FailoverConfig)

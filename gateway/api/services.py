@@ -8,8 +8,10 @@ from aiohttp import web
 
 from gateway.config import Config
 from gateway.files.outputs import OutputNames
+from gateway.files.pictures import Desk
 from gateway.files.staging import Staging
 from gateway.files.uploads import Uploads
+from gateway.files.userdata import UserData
 from gateway.jobs.jobs import Jobs
 from gateway.runners.pool import Pool
 from gateway.sessions.hub import Hub
@@ -30,6 +32,8 @@ class Services:
     staging: Staging
     jobs: Jobs
     hub: Hub
+    userdata: UserData
+    desk: Desk
 
 
 SERVICES = web.AppKey("services", Services)

@@ -49,18 +49,22 @@ def parse_annotated(value: str, default_type: FileType = "input") -> AnnotatedNa
     Paths that stay inside their folder are normalised (`a//b.png`, `./b.png`); others are kept as they are, for
     `is_safe_subfolder` to refuse. Source: ComfyUI folder_paths.annotated_filepath.
     """
-    kind = default_type
-    for candidate in FILE_TYPES:
-        if value.endswith(f"[{candidate}]"):
-            kind = candidate
-            value = value[: -len(candidate) - 3]
-            break
-    subfolder, slash, filename = value.rpartition("/")
+    bare, annotation = split_annotation(value)
+    kind = annotation or default_type
+    subfolder, slash, filename = bare.rpartition("/")
     if slash and not subfolder:
         subfolder = "/"
     elif is_safe_subfolder(subfolder):
         subfolder = normal_subfolder(subfolder)
     return AnnotatedName(filename, subfolder, kind)
+
+
+def split_annotation(value: str) -> tuple[str, FileType | None]:
+    """("sub/a.png", "output") of "sub/a.png [output]"; the type is None where there is none."""
+    for kind in FILE_TYPES:
+        if value.endswith(f"[{kind}]"):
+            return value[: -len(kind) - 3], kind
+    return value, None
 
 
 def format_annotated(name: AnnotatedName, default_type: FileType = "input") -> str:

@@ -5,129 +5,115 @@ A name leads to the job's file that has it, on the runner that wrote it, or to a
 
 from __future__ import annotations
 
-import mimetypes
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
+import structlog
 from aiohttp import hdrs, web
 
 from gateway.access.callers import caller_of
-from gateway.api import answers
+from gateway.api import answers, contents
 from gateway.api.relay import relay
 from gateway.api.services import Services, services
 from gateway.comfyui import names
-from gateway.files.staging import StagingError
+from gateway.files import pictures
+from gateway.files.pictures import Encoded, PictureError
+from gateway.storage.errors import BlobMissing
 from gateway.storage.files import OutputRow, UploadRow
 
 PASSED_ON = ("preview", "channel")  # query keys that make the runner encode the picture anew
-ACTIVE_TYPES = frozenset({"text/html", "text/javascript", "application/javascript", "text/css", "image/svg+xml"})
+HASH_MARK = "blake3:"  # the newest ComfyUI looks such names up among its assets, which the gateway has none of
+TAG_CHARACTERS = 32  # of the content's hash, in an ETag
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A file whose content is in the blob store; `size` in bytes, `modified_ms` since the epoch."""
+
+    filename: str
+    content_hash: str
+    size: int
+    modified_ms: int
 
 
 async def view(request: web.Request) -> web.StreamResponse:
     """Serves a file (ComfyUI server.py view_image): 404 without a name or a file, 400 and 403 for paths that leave."""
     query = request.query
-    if "filename" not in query:
+    if "filename" not in query or query["filename"].startswith(HASH_MARK):
         return answers.empty(404)
-    if not query["filename"] or not names.is_safe_filename(query["filename"]):
-        return answers.empty(400)
-    kind = query.get("type", "output")
-    named = names.parse_annotated(query["filename"], kind if names.is_file_type(kind) else "output")
-    if named.type == kind and not names.is_file_type(kind):
-        return answers.empty(400)
-    if not names.is_file_type(kind) and not _is_annotated(query["filename"]):
+    bare, annotation = names.split_annotation(query["filename"])
+    kind = annotation or query.get("type", "output")
+    if not names.is_safe_filename(bare) or not names.is_file_type(kind):
         return answers.empty(400)
     subfolder = query.get("subfolder", "")
     if not names.is_safe_subfolder(subfolder):
         return answers.empty(403)
-    filename = named.filename
-    rooms, owner = services(request), caller_of(request).owner
+    rooms = services(request)
+    filename = bare.rpartition("/")[2]
+    found = file_named(rooms, kind, subfolder, filename, caller_of(request).owner)
+    if found is None:
+        return answers.empty(404)
+    if isinstance(found, OutputRow):
+        return await _view_output(request, rooms, found)
+    return await _view_stored(
+        request, rooms, _Stored(found.filename, found.content_hash, found.size, found.modified_at)
+    )
+
+
+def file_named(
+    rooms: Services, kind: names.FileType, subfolder: str, filename: str, owner: str
+) -> OutputRow | UploadRow | None:
+    """What a safe name means: a job's file, else an upload of that owner."""
     folder = names.normal_subfolder(subfolder)
-    row = rooms.outputs.find(named.type, folder, filename)
-    if row is not None:
-        return await _view_output(request, rooms, row)
-    upload = rooms.uploads.find(named.type, folder, filename, owner)
-    if upload is not None:
-        return await _view_upload(request, rooms, upload)
-    return answers.empty(404)
-
-
-def _is_annotated(filename: str) -> bool:
-    return filename.endswith(("[input]", "[output]", "[temp]"))
+    return rooms.outputs.find(kind, folder, filename) or rooms.uploads.find(kind, folder, filename, owner)
 
 
 async def _view_output(request: web.Request, rooms: Services, row: OutputRow) -> web.StreamResponse:
-    """From the runner that wrote it, under the runner's own name, told under the public one."""
+    """From the archive, else from the runner that wrote it, whose own name it has there."""
+    concerning = answers.concerning(row.runner, row.job_id)
+    if row.content_hash is not None:
+        stored = _Stored(row.filename, row.content_hash, row.size or 0, row.created_at)
+        with suppress(BlobMissing):
+            return await _view_stored(request, rooms, stored, concerning)
     runner = rooms.pool.get(row.runner)
     if runner is None or row.lost:
         return answers.empty(404)
     params = {"filename": row.runner_filename, "type": row.type, "subfolder": row.runner_subfolder}
     params |= {key: request.query[key] for key in PASSED_ON if key in request.query}
-    told = {
-        hdrs.CONTENT_DISPOSITION: f'filename="{row.filename}"',
-        "X-Content-Type-Options": "nosniff",
-        **answers.concerning(row.runner, row.job_id),
-    }
-    return await relay(request, runner, "/view", params=params, answer_headers=told)
+    told = contents.file_headers(request, row.filename)
+    if not contents.is_active(contents.content_type_of(row.filename)):
+        del told[hdrs.CONTENT_TYPE]  # the runner's: it may have encoded the picture anew
+    return await relay(request, runner, "/view", params=params, answer_headers=told | concerning)
 
 
-async def _view_upload(request: web.Request, rooms: Services, row: UploadRow) -> web.StreamResponse:
-    """From the gateway's own store; what has to be encoded anew is left to a runner that has been given the file."""
-    if any(key in request.query for key in PASSED_ON):
-        runner = rooms.pool.primary
-        if runner is None:
-            return web.Response(status=503, text="no runner is up to encode the picture")
-        try:
-            place = await rooms.staging.bring(row, runner.client, str(runner.boot))
-        except StagingError as error:
-            return web.Response(status=502, text=str(error))
-        params = {"filename": place.filename, "type": place.type, "subfolder": place.subfolder}
-        params |= {key: request.query[key] for key in PASSED_ON if key in request.query}
-        told = {hdrs.CONTENT_DISPOSITION: f'filename="{row.filename}"'}
-        return await relay(request, runner, "/view", params=params, answer_headers=told)
-    return await _send_blob(request, rooms, row)
-
-
-async def _send_blob(request: web.Request, rooms: Services, row: UploadRow) -> web.StreamResponse:
-    """The whole file or the range that was asked for, with an ETag that is the content's."""
-    etag = f'"{row.content_hash[:32]}-{row.size:x}"'
-    headers = {
-        hdrs.CONTENT_DISPOSITION: f'filename="{row.filename}"',
-        hdrs.ETAG: etag,
-        hdrs.LAST_MODIFIED: format_datetime(datetime.fromtimestamp(row.modified_at // 1000, UTC), usegmt=True),
-        hdrs.ACCEPT_RANGES: "bytes",
-        hdrs.CONTENT_TYPE: _content_type(row.filename),
-        "X-Content-Type-Options": "nosniff",
-    }
-    if headers[hdrs.CONTENT_TYPE] == "application/octet-stream":
-        headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{row.filename}"'
-    if _is_known(request, etag):
-        return web.Response(status=304, headers=headers)
-    start, end, status = 0, row.size, 200
+async def _view_stored(
+    request: web.Request, rooms: Services, stored: _Stored, concerning: Mapping[str, str] = MappingProxyType({})
+) -> web.StreamResponse:
+    """The file as it is, or the picture encoded anew. Raises BlobMissing."""
+    draw = _drawing(request)
+    if draw is None:
+        tag = f"{stored.content_hash[:TAG_CHARACTERS]}-{stored.size:x}"
+        content = contents.Content(tag, stored.size, stored.modified_ms, partial(rooms.blobs.read, stored.content_hash))
+        return await contents.send(request, content, {**contents.file_headers(request, stored.filename), **concerning})
     try:
-        wanted = request.http_range
-    except ValueError:
-        wanted = slice(row.size + 1, None)
-    if wanted.start is not None or wanted.stop is not None:
-        start, end, _ = wanted.indices(row.size)
-        if start >= end:
-            return web.Response(status=416, headers={hdrs.CONTENT_RANGE: f"bytes */{row.size}"})
-        status = 206
-        headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{row.size}"
-    headers[hdrs.CONTENT_LENGTH] = str(end - start)
-    answer = web.StreamResponse(status=status, headers=headers)
-    await answer.prepare(request)
-    if request.method != hdrs.METH_HEAD:
-        async for chunk in await rooms.uploads.open(row, start, end):
-            await answer.write(chunk)
-    await answer.write_eof()
-    return answer
+        encoded = await rooms.desk.work(partial(contents.whole, rooms.blobs, stored.content_hash), draw)
+    except PictureError as error:
+        log.info("view.not_drawn", file=stored.filename, reason=str(error))
+        return answers.failed()
+    headers = {hdrs.CONTENT_DISPOSITION: contents.disposition(stored.filename), **concerning}
+    return web.Response(body=encoded.body, content_type=encoded.mime, headers=headers)
 
 
-def _is_known(request: web.Request, etag: str) -> bool:
-    return any(tag.value in ("*", etag.strip('"')) for tag in request.if_none_match or ())
-
-
-def _content_type(filename: str) -> str:
-    """By the name; what a browser would run as part of this site is neutralised, as in newer ComfyUI."""
-    guessed = mimetypes.guess_type(filename)[0] or "application/octet-stream"
-    return "application/octet-stream" if guessed in ACTIVE_TYPES or guessed.endswith("xml") else guessed
+def _drawing(request: web.Request) -> Callable[[bytes], Encoded] | None:
+    """What is to be made of the picture; None: it is sent as it is."""
+    query = request.query
+    if "preview" in query:
+        return partial(pictures.preview, wish=query["preview"], channel=query.get("channel", ""))
+    if query.get("channel") in pictures.CHANNELS:
+        return partial(pictures.channel_of, channel=query["channel"])
+    return None
