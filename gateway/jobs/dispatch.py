@@ -119,7 +119,7 @@ class Dispatcher:
 
     def _assign_one(self) -> bool:
         free = [view for view in self.views() if view.is_up and view.is_active and view.has_room]
-        for view in sorted(free, key=lambda view: (view.work, view.latency)):
+        for view in sorted(free, key=placement.by_work):
             waiting = self._registry.waiting.first(lambda needs, refused, view=view: self._fits(view, needs, refused))  # type: ignore[misc]
             job = self._registry.get(waiting.job_id) if waiting else None
             if job is not None:
@@ -158,6 +158,7 @@ class Dispatcher:
             held=self._registry.held(runner.name),
             busy=runner.queue_remaining,
             latency=runner.client.latency_seconds,
+            weight=runner.config.weight,
         )
 
     # one dispatch

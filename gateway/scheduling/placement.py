@@ -13,7 +13,8 @@ from gateway.scheduling.needs import Needs, Verdict, judge, tags_fit
 class RunnerView:
     """What policy sees of a runner, at one moment.
 
-    ``held``: jobs of the gateway on it; ``busy``: its queue by its own count, whoever submitted; ``latency``: seconds.
+    ``held``: jobs of the gateway on it; ``busy``: its queue by its own count, whoever submitted; ``latency``: seconds;
+    ``weight``: how much work it takes in the time in which a runner of weight 1 does one job.
     """
 
     name: str
@@ -27,6 +28,7 @@ class RunnerView:
     held: int
     busy: int
     latency: float
+    weight: float = 1.0
 
     @property
     def has_room(self) -> bool:
@@ -88,8 +90,13 @@ def reachable(needs: Needs, runners: Sequence[RunnerView]) -> list[RunnerView]:
 
 
 def least_work(candidates: Sequence[RunnerView]) -> RunnerView | None:
-    """The one with the fewest jobs before a new one; among equals the one that answers fastest, then the first."""
-    return min(candidates, key=lambda runner: (runner.work, round(runner.latency, 3)), default=None)
+    """The one that would end a new job first, by the jobs before it and its weight; see `by_work`."""
+    return min(candidates, key=by_work, default=None)
+
+
+def by_work(runner: RunnerView) -> tuple[float, float]:
+    """The key of least work: jobs up to and with a new one over the weight; among equals who answers fastest."""
+    return (runner.work + 1) / runner.weight, round(runner.latency, 3)
 
 
 def most_responsive(candidates: Sequence[RunnerView]) -> RunnerView | None:
