@@ -65,6 +65,12 @@ class Listener:
     def queue_changed(self) -> None:
         self.told.append(("", "status"))
 
+    def runner_message(self, runner: str, message: messages.Message) -> None:
+        self.told.append(("", message.type))
+
+    def runner_frame(self, runner: str, frame: bytes) -> None:
+        self.frames.append(("", frame))
+
     def types(self) -> list[str]:
         return [kind for job_id, kind in self.told if job_id]
 
