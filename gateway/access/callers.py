@@ -10,9 +10,11 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.jobs.job import Job
+from gateway.runners.pool import Pool
+from gateway.runners.runner import Runner
 
 BROWSER_COOKIE = "comfy_gateway_browser"
 BROWSERS_MOST = 10_000
@@ -33,10 +35,12 @@ class Caller:
 
 
 class Browsers:
-    """Which websocket clients each browser has opened, by the cookie that it got with the frontend's page."""
+    """Which websocket clients each browser has opened, and which runner answers it what only a runner can, by the
+    cookie that it got with the frontend's page."""
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
+        self._runners: OrderedDict[str, str] = OrderedDict()
 
     def opened(self, request: web.Request, sid: str) -> None:
         """A websocket of this browser stands."""
@@ -59,11 +63,39 @@ class Browsers:
         client_id = request.query.get("clientId")
         return Caller(ANYONE, frozenset({client_id}) if client_id else None)
 
+    def runner(self, request: web.Request, pool: Pool) -> Runner | None:
+        """The runner that the browser is bound to: the primary of the time when one was first needed.
+
+        It stays bound when another runner becomes the primary, since custom nodes keep state on theirs, and moves only
+        when its runner is gone. Without a cookie: the primary. None: no runner is up.
+        """
+        browser = request.cookies.get(BROWSER_COOKIE)
+        if not browser:
+            return pool.primary
+        runner = pool.get(self._runners.get(browser, ""))
+        if runner is None or not runner.is_ready:
+            runner = pool.primary
+            if runner is None:
+                return None
+            self._runners[browser] = runner.name
+        self._runners.move_to_end(browser)
+        while len(self._runners) > BROWSERS_MOST:
+            self._runners.popitem(last=False)
+        return runner
+
     @staticmethod
     def greet(request: web.Request, answer: web.StreamResponse) -> None:
         """Gives a browser that loads the frontend's page its cookie."""
         if BROWSER_COOKIE not in request.cookies:
             answer.set_cookie(BROWSER_COOKIE, uuid.uuid4().hex, httponly=True, samesite="Lax", path="/")
+
+    @staticmethod
+    def greeting(request: web.Request) -> dict[str, str]:
+        """The same as a header, for an answer that is relayed."""
+        answer = web.Response()
+        Browsers.greet(request, answer)
+        given = answer.cookies.get(BROWSER_COOKIE)
+        return {hdrs.SET_COOKIE: given.OutputString()} if given is not None else {}
 
 
 BROWSERS = web.AppKey("browsers", Browsers)

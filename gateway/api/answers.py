@@ -7,10 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.comfyui import json_text
+from gateway.comfyui import errors, json_text
 
 RUNNER_HEADER = "X-Gateway-Runner"
 JOB_HEADER = "X-Gateway-Job"
+RETRY_SECONDS = 5
 
 
 def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -33,6 +34,17 @@ def failed() -> web.Response:
     answer = web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
     answer.force_close()
     return answer
+
+
+def no_runner(details: str) -> web.Response:
+    """503: only a runner could answer, and none is up."""
+    return json(errors.no_runner_available(details), status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def runner_failed(runner: str, reason: str) -> web.Response:
+    """502: a runner was asked, and did not answer."""
+    body = errors.error_body("runner_failed", f"Runner {runner} did not answer", reason, {"runner": runner})
+    return json(body, status=502, headers=concerning(runner, None))
 
 
 async def body_json(request: web.Request) -> Any:

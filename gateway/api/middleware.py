@@ -9,30 +9,46 @@ import structlog
 from aiohttp import hdrs, web
 
 from gateway.api import answers
+from gateway.api.asking import NoRunner
+from gateway.config import is_loopback
+from gateway.runners.errors import RunnerError
 from gateway.storage.errors import StorageError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+KEPT = frozenset({200, 201, 202, 203, 204, 205, 206, 301, 308})  # statuses of pictures that browsers may keep
+HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
 
 log = structlog.get_logger(__name__)
 
 
 @web.middleware
 async def same_site_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what another site's page sends: without tokens, whoever reaches the gateway may use it.
+    """Refuses what another site's page sends: without tokens, whoever reaches the gateway may use it. Answers every
+    OPTIONS that it lets through.
 
     ComfyUI's own rule (server.py create_origin_only_middleware): a request to a loopback host must come from a page of
     the same host, and since 0.33 nothing cross-site passes.
     """
     if request.headers.get("Sec-Fetch-Site") == "cross-site" and not _opens_page(request):
         return answers.empty(403)
-    origin = request.headers.get(hdrs.ORIGIN)
-    host = request.headers.get(hdrs.HOST, "")
-    if origin and host.startswith(LOOPBACK):
-        from_host = urlsplit(origin).netloc.lower()
-        if from_host and from_host != host.lower():
-            return answers.empty(403)
+    origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
+    if origin is not None and host is not None and _differ(host.lower(), origin):
+        return answers.empty(403)
+    if request.method == hdrs.METH_OPTIONS:
+        return answers.empty()
     return await handler(request)
+
+
+def _differ(host: str, origin: str) -> bool:
+    """Whether a loopback host is not the origin's. Ports count where both have one."""
+    try:
+        called, page = urlsplit(f"//{host}"), urlsplit(origin.lower())
+        if not called.hostname or not page.hostname or not is_loopback(called.hostname):
+            return False
+        return called.hostname != page.hostname or (None not in (called.port, page.port) and called.port != page.port)
+    except ValueError:
+        return True  # a port or an address that is none
 
 
 def _opens_page(request: web.Request) -> bool:
@@ -40,6 +56,35 @@ def _opens_page(request: web.Request) -> bool:
     return (
         request.method == hdrs.METH_GET and request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate"
     )
+
+
+async def cache_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    """What browsers may keep, by the path's ending (ComfyUI middleware/cache_middleware.py); a signal handler, since
+    streams have sent their headers by the time that a middleware sees them."""
+    name = request.path.rsplit("/", 1)[-1]
+    if name.endswith((".js", ".css")) or (name.startswith("index") and name.endswith(".json")):
+        answer.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
+    elif name.lower().endswith(IMAGES):
+        if answer.status == 404:
+            answer.headers.setdefault(hdrs.CACHE_CONTROL, f"public, max-age={HOUR_SECONDS}")
+        elif answer.status in KEPT:
+            answer.headers.setdefault(hdrs.CACHE_CONTROL, f"public, max-age={DAY_SECONDS}")
+        elif answer.status in (302, 303, 307):
+            answer.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
+
+
+@web.middleware
+async def runner_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """503 where only a runner could answer and none is up, 502 where one that was needed does not answer."""
+    try:
+        return await handler(request)
+    except NoRunner as missing:
+        return answers.no_runner(str(missing))
+    except RunnerError as error:
+        log.warning(
+            "request.runner", method=request.method, path=request.path, runner=error.runner, reason=error.reason
+        )
+        return answers.runner_failed(error.runner, error.reason)
 
 
 @web.middleware

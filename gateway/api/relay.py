@@ -7,11 +7,12 @@ from typing import Any
 
 import aiohttp
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.api import answers
-from gateway.runners.errors import RunnerError
+from gateway.api.services import services
+from gateway.runners.errors import RunnerError, RunnerUnreachable
 from gateway.runners.runner import Runner
 
 HOP_BY_HOP = frozenset(
@@ -45,7 +46,9 @@ NOT_FOR_RUNNERS = HOP_BY_HOP | {
     "content-length",
 }
 NOT_FOR_CLIENTS = HOP_BY_HOP | {"server", "date", "set-cookie"}
+DECODED = frozenset({"gzip", "deflate", "br", "zstd"})  # content encodings of a request that aiohttp has undone
 CHUNK_BYTES = 64 * 1024
+SILENT_SECONDS = 600.0  # a node's own route may work for minutes before it answers
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +60,12 @@ def request_headers(request: web.Request) -> CIMultiDict[str]:
     for name, value in request.headers.items():
         if name.lower() not in NOT_FOR_RUNNERS and name.lower() not in named_by_connection:
             kept.add(name, value)
+    # What nobody asked for would be added by aiohttp, or no longer be true of the body.
+    kept.setdefault(hdrs.ACCEPT_ENCODING, "identity")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "").lower() in DECODED:
+        kept.popall(hdrs.CONTENT_ENCODING, None)
+    elif request.content_length is not None and request.can_read_body:
+        kept[hdrs.CONTENT_LENGTH] = str(request.content_length)
     return kept
 
 
@@ -79,32 +88,108 @@ async def relay(
         headers: instead of the client's.
         answer_headers: added to the runner's, or in their place.
 
-    A runner that cannot be reached gives 502, one that stops in the middle ends the connection.
+    A runner that does not answer gives 502, one that stops in the middle ends the connection; a body over the limit
+    gives 413. What goes wrong on the client's side is not held against the runner.
     """
+    try:
+        return await relay_or_raise(
+            request, runner, path, params=params, headers=headers, answer_headers=answer_headers
+        )
+    except RunnerUnreachable as error:
+        return answers.runner_failed(runner.name, error.reason)
+
+
+async def relay_or_raise(
+    request: web.Request,
+    runner: Runner,
+    path: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    answer_headers: Mapping[Any, str] | None = None,
+) -> web.StreamResponse:
+    """As ``relay``. Raises RunnerUnreachable: nothing reached the runner, so another one can be tried."""
+    body = _Body(request)
     answer: web.StreamResponse | None = None
     sent = request_headers(request) if headers is None else headers
     try:
         async with runner.client.stream(
-            request.method, path, params=params, headers=sent, data=_body(request)
+            request.method, path, params=params, headers=sent, data=body.chunks(), stalled_seconds=SILENT_SECONDS
         ) as reply:
             answer = _answer_for(reply, runner, answer_headers)
-            await answer.prepare(request)
-            async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
-                await answer.write(chunk)
-            await answer.write_eof()
+            await _copy(reply, answer, request)
             return answer
-    except RunnerError as error:
-        log.warning("relay.failed", runner=runner.name, path=path, reason=error.reason)
-        runner.suspect(error.reason)
-        if answer is None or not answer.prepared:
-            return web.Response(status=502, text=f"runner {runner.name} did not answer: {error.reason}")
-        if request.transport is not None:
-            request.transport.abort()  # a cut answer must not look like a whole one
+    except _ClientGone:
+        if answer is None:
+            raise
         return answer
+    except RunnerError as error:
+        if body.refused is not None:
+            raise body.refused from None
+        if body.client_failed:
+            return answers.empty(400)  # nobody reads it
+        log.warning("relay.failed", runner=runner.name, path=path.partition("?")[0], reason=error.reason)
+        runner.suspect(error.reason)
+        if answer is not None and answer.prepared:
+            if request.transport is not None:
+                request.transport.abort()  # a cut answer must not look like a whole one
+            return answer
+        if isinstance(error, RunnerUnreachable):
+            raise
+        return answers.runner_failed(runner.name, error.reason)
 
 
-def _body(request: web.Request) -> AsyncIterator[bytes] | None:
-    return request.content.iter_chunked(CHUNK_BYTES) if request.can_read_body else None
+class _ClientGone(Exception):
+    """The client's connection ended while it was sent the answer."""
+
+
+class _Body:
+    """The client's body on its way: counted, and its failures told apart from the runner's."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.refused: web.HTTPRequestEntityTooLarge | None = None
+        self.client_failed = False
+        self._request = request
+        self._most = services(request).config.server.max_upload_size
+        if (request.content_length or 0) > self._most:
+            raise web.HTTPRequestEntityTooLarge(self._most, request.content_length or 0)
+
+    def chunks(self) -> AsyncIterator[bytes] | None:
+        """What is to be sent; None where there is no body."""
+        return self._counted() if self._request.can_read_body else None
+
+    async def _counted(self) -> AsyncIterator[bytes]:
+        size = 0
+        chunks = self._request.content.iter_chunked(CHUNK_BYTES)
+        while True:
+            try:
+                chunk = await anext(chunks, None)
+            except Exception:  # whatever aiohttp makes of a client that breaks off or sends no HTTP
+                self.client_failed = True
+                raise
+            if chunk is None:
+                return
+            size += len(chunk)
+            if size > self._most:
+                self.refused = web.HTTPRequestEntityTooLarge(self._most, size)
+                raise self.refused
+            yield chunk
+
+
+async def _copy(reply: aiohttp.ClientResponse, answer: web.StreamResponse, request: web.Request) -> None:
+    try:
+        await answer.prepare(request)
+    except OSError as error:
+        raise _ClientGone from error
+    async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
+        try:
+            await answer.write(chunk)
+        except OSError as error:
+            raise _ClientGone from error
+    try:
+        await answer.write_eof()
+    except OSError as error:
+        raise _ClientGone from error
 
 
 def _answer_for(reply: aiohttp.ClientResponse, runner: Runner, extra: Mapping[Any, str] | None) -> web.StreamResponse:
@@ -112,6 +197,9 @@ def _answer_for(reply: aiohttp.ClientResponse, runner: Runner, extra: Mapping[An
     for name, value in reply.headers.items():
         if name.lower() not in NOT_FOR_CLIENTS:
             headers.add(name, value)
+    location = headers.get(hdrs.LOCATION, "")
+    if location.startswith(runner.client.endpoint + "/"):
+        headers[hdrs.LOCATION] = location.removeprefix(runner.client.endpoint)
     for name, value in {answers.RUNNER_HEADER: runner.name, **(extra or {})}.items():
         headers[name] = value
     return web.StreamResponse(status=reply.status, reason=reply.reason, headers=headers)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from collections import defaultdict
+from collections.abc import Sequence
+
+from aiohttp import hdrs, web
 
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.api import middleware, operations
 from gateway.api.native import (
+    assets,
     catalogue,
+    extensions,
     frontend,
     history,
+    internal_files,
     jobs,
+    logs,
+    models,
+    object_info,
     prompt,
     queue,
     rest,
     upload,
+    userdata,
+    users,
     view,
     websocket,
 )
@@ -33,13 +44,17 @@ NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own ro
     web.post("/history", history.post_history),
     web.get("/view", view.view),
     web.post("/upload/image", upload.upload_image),
-    web.get("/object_info", catalogue.get_object_info),
-    web.get("/object_info/{node_class}", catalogue.get_object_info_of),
+    web.post("/upload/mask", upload.upload_mask),
+    *users.ROUTES,
+    *userdata.ROUTES,
+    web.get("/object_info", object_info.get_object_info),
+    web.get("/object_info/{node_class}", object_info.get_object_info_of),
     web.get("/system_stats", catalogue.get_system_stats),
     web.get("/features", catalogue.get_features),
-    web.get("/embeddings", catalogue.get_union),
-    web.get("/models", catalogue.get_union),
-    web.get("/models/{folder}", catalogue.get_union),
+    web.get("/node_replacements", catalogue.get_node_replacements),
+    *models.ROUTES,
+    *extensions.ROUTES,
+    *assets.ROUTES,
     web.get("/api/jobs", jobs.get_jobs),
     web.get("/api/jobs/{job_id}", jobs.get_job),
     web.post("/api/jobs/cancel", jobs.cancel_jobs),
@@ -55,18 +70,33 @@ OWN = [
 def application(rooms: Services) -> web.Application:
     """The aiohttp application of one gateway."""
     app = web.Application(
-        middlewares=[middleware.same_site_only, middleware.storage_faults],
+        middlewares=[middleware.same_site_only, middleware.storage_faults, middleware.runner_faults],
         client_max_size=rooms.config.server.max_upload_size,
     )
     app[SERVICES] = rooms
     app[BROWSERS] = Browsers()
-    app[catalogue.OBJECT_INFO] = catalogue.ObjectInfo()
-    for route in NATIVE:
-        app.router.add_routes([route, web.RouteDef(route.method, "/api" + route.path, route.handler, route.kwargs)])
-    app.router.add_routes(OWN)
+    app[object_info.OBJECT_INFO] = object_info.ObjectInfo()
+    app[models.MODEL_PLACES] = models.ModelPlaces()
+    app[extensions.EXTENSIONS] = extensions.Listed()
+    app[extensions.TEMPLATES] = extensions.Listed()
+    app.on_response_prepare.append(middleware.cache_headers)
+    twice = [web.RouteDef(route.method, "/api" + route.path, route.handler, route.kwargs) for route in NATIVE]
+    app.router.add_routes([*NATIVE, *twice, *logs.INTERNAL, *internal_files.INTERNAL])
+    _refuse_other_methods(app, [*NATIVE, *twice], bare=rest.ALWAYS_ALLOWED)
+    _refuse_other_methods(app, [*logs.INTERNAL, *internal_files.INTERNAL], bare=frozenset())
+    app.router.add_routes([*userdata.NO_FILES, *extensions.FILES, *OWN])
     _add_frontend(app, rooms)
     app.router.add_route("*", "/{path:.*}", rest.rest)
     return app
+
+
+def _refuse_other_methods(app: web.Application, routes: Sequence[web.RouteDef], *, bare: frozenset[str]) -> None:
+    """405 for the methods that ComfyUI's routes lack: what the gateway answers itself is not passed through."""
+    methods: defaultdict[str, set[str]] = defaultdict(set)
+    for route in routes:
+        methods[route.path] |= {route.method, hdrs.METH_HEAD} if route.method == hdrs.METH_GET else {route.method}
+    for path, allowed in methods.items():
+        app.router.add_route("*", path, rest.refuse_method(frozenset(allowed), bare))
 
 
 def _add_frontend(app: web.Application, rooms: Services) -> None:

@@ -22,6 +22,7 @@ from gateway.jobs.states import AttemptState
 from gateway.runners.errors import RunnerError
 from gateway.runners.runner import Runner
 
+OF_THE_RUNNER = frozenset({"logs"})  # messages that belong to no job, whatever runs
 EARLY_MOST = 256  # frames kept for a job whose runner has not yet told which id it gave it
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,8 @@ class Follower:
         attempt = self._registry.running_on(runner.name)
         if attempt is not None:
             self._registry.listener.job_frame(attempt.job, frame)
+        else:
+            self._registry.listener.runner_frame(runner.name, frame)
 
     async def answered_to_another_id(self, runner: Runner, attempt: Attempt) -> None:
         """The runner has given the job an id of its own choice: what came early under that id is told now."""
@@ -138,8 +141,12 @@ class Follower:
 
     def _unattributed(self, runner: Runner, message: Message) -> None:
         """What names no job belongs to the one that runs; ``executing`` without an id is only a reminder."""
+        if message.type == "executing":
+            return
         attempt = self._registry.running_on(runner.name)
-        if attempt is not None and message.type != "executing":
+        if attempt is None or message.type in OF_THE_RUNNER:
+            self._registry.listener.runner_message(runner.name, message)
+        else:
             self._registry.listener.job_message(attempt.job, message)
 
     def _keep_early(self, runner: Runner, message: Message) -> None:

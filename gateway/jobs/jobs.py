@@ -148,6 +148,7 @@ class Jobs:
     async def runner_connected(self, runner: Runner) -> None:
         """See RunnerObserver."""
         await self._stored(runner, self._reconciler.reconcile)
+        await self.registry.listener.runner_connected(runner)
 
     async def runner_checked(self, runner: Runner) -> None:
         """See RunnerObserver."""

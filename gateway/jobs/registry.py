@@ -15,6 +15,7 @@ from gateway.comfyui.messages import Message
 from gateway.jobs import rows
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
+from gateway.runners.runner import Runner
 from gateway.scheduling.waiting import Waiting, WaitingLine
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
@@ -36,12 +37,32 @@ class JobListener(Protocol):
     def queue_changed(self) -> None:
         """The number of jobs that are not done changed."""
 
+    def runner_message(self, runner: str, message: Message) -> None:
+        """A text message of a runner that belongs to no job."""
+
+    def runner_frame(self, runner: str, frame: bytes) -> None:
+        """A binary frame of a runner that belongs to no job."""
+
+    async def runner_connected(self, runner: Runner) -> None:
+        """A runner answers, perhaps after a restart. Raises RunnerError."""
+
+
+class Watcher(Protocol):
+    """Who hears of every change of state, right after it. Calls return at once and change no state themselves."""
+
+    def job_turned(self, job: Job, was: JobState) -> None:
+        """A job has another state."""
+
+    def attempt_turned(self, attempt: Attempt, was: AttemptState, reason: str) -> None:
+        """An attempt has another state."""
+
 
 class Registry:
     """The live jobs."""
 
     def __init__(self, db: Database, clock: Clock, listener: JobListener) -> None:
         self.listener = listener
+        self.watchers: list[Watcher] = []
         self.waiting = WaitingLine()
         self._db = db
         self._clock = clock
@@ -118,7 +139,7 @@ class Registry:
         The runner is given the job's own id where it is one that every ComfyUI takes, and no earlier attempt that may
         still be alive somewhere has used it.
         """
-        used = any(attempt.state is AttemptState.LOST for attempt in job.attempts)
+        used = any(attempt.state in (AttemptState.LOST, AttemptState.MOVED) for attempt in job.attempts)
         attempt = Attempt(
             job,
             ordinal=len(job.attempts) + 1,
@@ -188,10 +209,13 @@ class Registry:
             self._db.write_behind(job_rows.update_job(job.id, **columns))
         if (state in VISIBLE) != (was in VISIBLE) and state not in ENDS:  # an end is told in its own order
             self.listener.queue_changed()
+        for watcher in self.watchers:
+            watcher.job_turned(job, was)
 
     def turn_attempt(self, attempt: Attempt, state: AttemptState, reason: str = "") -> None:
         """Changes an attempt's state and has it stored. Raises IllegalTransition."""
-        check_attempt(attempt.state, state)
+        was = attempt.state
+        check_attempt(was, state)
         attempt.state = state
         now = self._clock.wall_ms()
         columns: dict[str, object] = {"state": state.value, "reason": reason or None}
@@ -209,6 +233,8 @@ class Registry:
             reason=reason or None,
         )
         self._db.write_behind(job_rows.update_attempt(attempt.job.id, attempt.ordinal, **columns))
+        for watcher in self.watchers:
+            watcher.attempt_turned(attempt, was, reason)
 
     def started(self, attempt: Attempt) -> None:
         """The runner has begun the job. Told twice, the second time changes nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -142,13 +142,16 @@ class RunnerClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: Any = None,
+        stalled_seconds: float = STALLED_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Opens a request whose answer is read as a stream, as the bytes come (content encodings untouched).
+
+        It is given up once nothing has come for ``stalled_seconds``.
 
         Raises:
             RunnerUnreachable, RunnerAmbiguous: before the answer's headers, or while the caller reads.
         """
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds, sock_read=STALLED_SECONDS)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds, sock_read=stalled_seconds)
         with self._told_apart():
             async with self.session.request(
                 method,
@@ -191,6 +194,33 @@ class RunnerClient:
             autoping=True,
             timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
         )
+
+    @asynccontextmanager
+    async def tunnel(
+        self, path: str, *, headers: Mapping[str, str], protocols: Sequence[str] = ()
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Opens a websocket of any path of the runner, as the routes of custom nodes have them; frames of any size.
+
+        Raises:
+            RunnerMisanswered: it answered, but not with a websocket.
+            RunnerUnreachable, RunnerAmbiguous: before the websocket stands.
+        """
+        connecting = self.session.ws_connect(
+            self.url(path),
+            headers=headers,
+            protocols=protocols,
+            max_msg_size=0,
+            compress=0,
+            timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+        )
+        with self._told_apart():
+            try:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    socket = await connecting
+            except aiohttp.WSServerHandshakeError as error:
+                raise RunnerMisanswered(self.name, f"no websocket: {error.message}", error.status) from error
+        async with socket:
+            yield socket
 
     def _sample_latency(self, seconds: float) -> None:
         self.latency_seconds += LATENCY_WEIGHT * (seconds - self.latency_seconds)

@@ -17,6 +17,8 @@ import structlog
 from gateway.comfyui import messages
 from gateway.comfyui.messages import Message
 from gateway.jobs.job import Job
+from gateway.runners.runner import Runner
+from gateway.sessions.broadcasts import Broadcasts
 from gateway.sessions.session import Session
 
 MISSED_MESSAGES_MOST = 256  # kept for a client that is away
@@ -43,6 +45,7 @@ class Hub:
         self.live: LiveJobs
         self._flags = flags
         self._sessions: dict[str, Session] = {}
+        self.broadcasts = Broadcasts(self._sessions)
         self._missed: OrderedDict[tuple[str, str], deque[Message]] = OrderedDict()  # by owner and sid
 
     def __len__(self) -> int:
@@ -108,6 +111,18 @@ class Hub:
         """See JobListener."""
         for session in self._sessions.values():
             session.send_status(self.live.remaining_of(session.owner))
+
+    def runner_message(self, runner: str, message: Message) -> None:
+        """See JobListener."""
+        self.broadcasts.message(runner, message)
+
+    def runner_frame(self, runner: str, frame: bytes) -> None:
+        """See JobListener."""
+        self.broadcasts.frame(runner, frame)
+
+    async def runner_connected(self, runner: Runner) -> None:
+        """See JobListener."""
+        await self.broadcasts.runner_connected(runner)
 
     def _session_of(self, job: Job) -> Session | None:
         session = self._sessions.get(job.client_id) if job.client_id else None

@@ -10,11 +10,13 @@ from aiohttp import hdrs, web
 
 from gateway.access.callers import Browsers
 from gateway.api import answers
+from gateway.api.asking import bound_to
 from gateway.api.relay import relay
 from gateway.api.services import services
 from gateway.config import FrontendConfig
 
 PACKAGE = "comfyui_frontend_package"
+FOLDERS = frozenset({"assets", "scripts", "fonts", "lib", "cursor", "templates", "docs"})  # static, one version each
 FRONTEND = web.AppKey("frontend", Path)
 NEVER_KEPT = {"Cache-Control": "no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 
@@ -59,13 +61,16 @@ async def static_file(request: web.Request) -> web.StreamResponse | None:
     path = (folder / request.path.lstrip("/")).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         return None
-    headers = {"Cache-Control": "no-cache"} if path.suffix in (".js", ".css") else {}
-    return web.FileResponse(path, headers=headers)
+    return web.FileResponse(path)
+
+
+def is_frontends_own(request: web.Request) -> bool:
+    """True for files of a frontend: its chunks have to come from the runner that its page came from."""
+    first, _, more = request.path.lstrip("/").partition("/")
+    return request.method in (hdrs.METH_GET, hdrs.METH_HEAD) and (first in FOLDERS if more else "." in first)
 
 
 async def from_runner(request: web.Request) -> web.StreamResponse:
-    """The page and the files of the primary's own frontend."""
-    runner = services(request).pool.primary
-    if runner is None:
-        return web.Response(status=503, text="no runner is up to serve its frontend\n")
-    return await relay(request, runner, request.rel_url.raw_path_qs)
+    """``GET /``: the page of the frontend that the browser's runner has."""
+    greeting = Browsers.greeting(request)
+    return await relay(request, bound_to(request), request.rel_url.raw_path_qs, answer_headers=greeting)

@@ -1,23 +1,72 @@
-"""Whatever no other route answers: the frontend's files, and everything that only a runner can answer."""
+"""Whatever no other route answers: the frontend's files, and everything that only a runner can answer, which is passed
+through to one."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import structlog
 from aiohttp import hdrs, web
 
 from gateway.api import answers
-from gateway.api.native import frontend
-from gateway.api.relay import relay
+from gateway.api.asking import bound_to
+from gateway.api.choice import another_than, runner_for
+from gateway.api.native import frontend, manager
+from gateway.api.relay import relay_or_raise
 from gateway.api.services import services
+from gateway.api.tunnel import is_upgrade, tunnel
+from gateway.runners.errors import RunnerUnreachable
+
+READING = (hdrs.METH_GET, hdrs.METH_HEAD)
+ALWAYS_ALLOWED = frozenset(READING)  # ComfyUI's static files answer these on any path
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger(__name__)
 
 
 async def rest(request: web.Request) -> web.StreamResponse:
-    """A file of the frontend, else the primary's answer, streamed both ways."""
-    if request.method == hdrs.METH_OPTIONS:
-        return answers.empty()
+    """A file of the frontend, else a runner's answer, streamed both ways."""
+    if request.path.startswith("/gateway/") or request.path == "/gateway" or _leads_out(request.path):
+        return not_found()
+    if manager.changes_a_runner(request) and not services(request).config.passthrough.allow_manager:
+        return manager.refusal()
     found = await frontend.static_file(request)
     if found is not None:
         return found
-    runner = services(request).pool.primary
-    if runner is None:
-        return web.Response(status=503, text="no runner is up to answer this\n", headers={"Retry-After": "5"})
-    return await relay(request, runner, request.rel_url.raw_path_qs)
+    path = request.rel_url.raw_path_qs
+    runner = bound_to(request) if frontend.is_frontends_own(request) else runner_for(request)
+    if is_upgrade(request):
+        return await tunnel(request, runner, path)
+    try:
+        return await relay_or_raise(request, runner, path)
+    except RunnerUnreachable as error:
+        log.info("relay.elsewhere", runner=runner.name, reason=error.reason)
+        another = another_than(request, runner)
+    try:
+        return await relay_or_raise(request, another, path)
+    except RunnerUnreachable as error:
+        return answers.runner_failed(another.name, error.reason)
+
+
+def refuse_method(own: frozenset[str], bare: frozenset[str]) -> Handler:
+    """A handler for the methods that a path of ComfyUI lacks: 405, but its static files would answer what is in
+    ``bare`` on any path, with 404."""
+    allowed = ",".join(sorted(own | bare))
+
+    async def refuse(request: web.Request) -> web.Response:
+        if request.method in bare:
+            return not_found()
+        return web.Response(status=405, text="405: Method Not Allowed", headers={hdrs.ALLOW: allowed})
+
+    return refuse
+
+
+def not_found() -> web.Response:
+    """404 as ComfyUI answers it: from its static files, empty."""
+    return web.Response(status=404, content_type="application/octet-stream")
+
+
+def _leads_out(path: str) -> bool:
+    """Steps upwards could lead out of a runner's path prefix, where a proxy before it resolves them."""
+    return any(step in (".", "..") for step in path.replace("\\", "/").split("/"))

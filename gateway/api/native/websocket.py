@@ -27,6 +27,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     session = Session(sid, caller_of(request).owner, socket, limits)
     request.app[BROWSERS].opened(request, sid)
     sender = asyncio.create_task(session.run(), name=f"session {sid}")
+    browsers = request.app[BROWSERS]
+    rooms.hub.broadcasts.joined(sid, lambda: runner.name if (runner := browsers.runner(request, rooms.pool)) else None)
     rooms.hub.connected(session)
     try:
         await _listen(socket, rooms.hub.negotiated, session)
@@ -34,6 +36,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         rooms.hub.disconnected(session)
         sender.cancel()
         await asyncio.gather(sender, return_exceptions=True)
+        await rooms.hub.broadcasts.left(sid, rooms.pool.get)
     return socket
 
 

@@ -1,0 +1,46 @@
+"""Which runner a request goes to that only a runner can answer: the routes of custom nodes."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.access.callers import caller_of
+from gateway.api.asking import NoRunner, bound_to
+from gateway.api.services import services
+from gateway.jobs.states import JobState
+from gateway.runners.runner import Runner
+
+
+def runner_for(request: web.Request) -> Runner:
+    """The runner that executes a job of this client, else the one that its browser is bound to, else the primary.
+
+    A node that asks its user something while it runs gets the answer. Of several running jobs it is the one that began
+    first: a tab is told of its jobs one after the other. Raises NoRunner.
+    """
+    return _executing(request) or bound_to(request)
+
+
+def another_than(request: web.Request, gone: Runner) -> Runner:
+    """Who answers instead of a runner that turned out to be unreachable. Raises NoRunner."""
+    runner = bound_to(request)
+    if runner is gone:
+        raise NoRunner(f"runner {gone.name} cannot be reached")
+    return runner
+
+
+def _executing(request: web.Request) -> Runner | None:
+    rooms, caller = services(request), caller_of(request)
+    client_id = request.query.get("clientId")
+    if caller.client_ids is None and not client_id:
+        return None
+    running = [
+        job
+        for job in rooms.jobs.live(caller.owner, JobState.RUNNING)
+        if (client_id and job.client_id == client_id) or (caller.client_ids is not None and caller.reaches(job))
+    ]
+    begun = sorted((job.attempt.started_at or 0, job.attempt.runner) for job in running if job.attempt is not None)
+    for _, name in begun:
+        runner = rooms.pool.get(name)
+        if runner is not None and runner.is_ready:
+            return runner
+    return None

@@ -1,0 +1,91 @@
+"""Relaying a websocket of a custom node's own route: frames both ways, in order, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from gateway.api import answers
+from gateway.api.relay import request_headers
+from gateway.api.services import services
+from gateway.runners.errors import RunnerError, RunnerMisanswered
+from gateway.runners.runner import Runner
+
+UNSENDABLE = {1005: WSCloseCode.OK, 1006: WSCloseCode.GOING_AWAY}  # codes that only tell of a close (RFC 6455, 7.4.1)
+OF_THE_HANDSHAKE = "sec-websocket-"
+
+log = structlog.get_logger(__name__)
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+def is_upgrade(request: web.Request) -> bool:
+    """True when the client wants a websocket."""
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+
+
+async def tunnel(request: web.Request, runner: Runner, path: str) -> web.StreamResponse:
+    """Opens the runner's websocket, then the client's, and hands over every frame until one side closes.
+
+    Frames of the runner may have any size, the client's that of a request's body. A runner that answers with something
+    else than a websocket gives its status, one that does not answer 502.
+    """
+    headers = request_headers(request)
+    for name in [name for name in headers if name.lower().startswith(OF_THE_HANDSHAKE)]:
+        headers.popall(name, None)
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "")
+    protocols = [name.strip() for name in offered.split(",") if name.strip()]
+    try:
+        async with runner.client.tunnel(path, headers=headers, protocols=protocols) as upstream:
+            agreed = [upstream.protocol] if upstream.protocol else []
+            most = services(request).config.server.max_upload_size
+            client = web.WebSocketResponse(protocols=agreed, max_msg_size=most, compress=False, autoclose=False)
+            client.headers[answers.RUNNER_HEADER] = runner.name
+            await client.prepare(request)
+            await _hand_over(client, upstream)
+            return client
+    except RunnerMisanswered as error:
+        return answers.empty(error.status)
+    except RunnerError as error:
+        log.warning("tunnel.failed", runner=runner.name, path=path.partition("?")[0], reason=error.reason)
+        runner.suspect(error.reason)
+        return answers.runner_failed(runner.name, error.reason)
+
+
+async def _hand_over(client: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
+    """Both ways at once; the end of one way is the end of the other."""
+    ways = [
+        asyncio.create_task(_one_way(client, upstream), name="tunnel up"),
+        asyncio.create_task(_one_way(upstream, client), name="tunnel down"),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        ended = await asyncio.gather(*ways, return_exceptions=True)
+    for failure in ended:
+        if isinstance(failure, Exception) and not isinstance(failure, ConnectionError):
+            raise failure
+
+
+async def _one_way(source: Socket, target: Socket) -> None:
+    code, reason = int(WSCloseCode.GOING_AWAY), b""
+    while True:
+        frame = await source.receive()
+        if frame.type is WSMsgType.TEXT:
+            await target.send_str(frame.data)
+        elif frame.type is WSMsgType.BINARY:
+            await target.send_bytes(frame.data)
+        else:
+            break
+    if frame.type is WSMsgType.CLOSE:
+        code, reason = int(frame.data), (frame.extra or "").encode()
+    elif source.close_code is not None:
+        code = source.close_code
+    code = int(UNSENDABLE.get(code, code))
+    await target.close(code=code, message=reason)
+    await source.close(code=code, message=reason)
