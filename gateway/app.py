@@ -79,7 +79,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         await jobs.start()
         archive.start()
         pool.start()
-        yield Services(config, db, blobs, pool, uploads, outputs, staging, jobs, hub, userdata, Desk())
+        yield Services(config, db, blobs, pool, uploads, outputs, staging, jobs, hub, userdata, Desk(), archive)
 
 
 async def serve(config: Config) -> None:

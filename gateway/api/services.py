@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.config import Config
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.pictures import Desk
 from gateway.files.staging import Staging
@@ -34,6 +35,7 @@ class Services:
     hub: Hub
     userdata: UserData
     desk: Desk
+    archive: Archive
 
 
 SERVICES = web.AppKey("services", Services)

@@ -68,26 +68,41 @@ class Uploads:
         overwrite: bool | str | None = False,
         owner: str = "",
         max_bytes: int | None = None,
+        same_as: str | None = None,
     ) -> UploadRow:
         """Keep an upload and return its row, whose names are those for the answer.
 
-        `type` and `overwrite` are taken as the form has them. Raises UploadRefused: 400 for a missing name or a path
+        `type` and `overwrite` are taken as the form has them; a file there with the content `same_as` (a hash; without
+        it the upload's own) counts as this one. Raises UploadRefused: 400 for a missing name or a path
         that leaves its folder, 413 past `max_bytes`, 500 for an unknown type (ComfyUI falls over there); StorageError
         if it can't be kept. A caller that goes away once the bytes are here changes nothing.
         """
-        kind = "input" if type is None else type
-        if not names.is_file_type(kind):
-            raise UploadRefused(500, f"unknown type {kind!r}")
-        if not names.is_safe_upload(filename, subfolder):
-            raise UploadRefused(400, f"not a file name: {filename!r} in {subfolder!r}")
-        path, _, name = filename.rpartition("/")
-        folder = (owner, kind, names.normal_subfolder("/".join(filter(None, (subfolder, path)))))
+        folder, name = _place(filename, subfolder, type, owner)
         try:
             blob = await self._blobs.put(chunks, max_bytes=max_bytes)
         except BlobTooLarge as error:
             raise UploadRefused(413, f"Maximum request body size {max_bytes} exceeded.") from error
-        replace = overwrite is True or overwrite in OVERWRITE
-        return await self._to_the_end(self._name(folder, name, blob, replace))
+        return await self._to_the_end(self._name(folder, name, blob, _replaces(overwrite), same_as or blob.hash))
+
+    def name_for(
+        self,
+        content_hash: str,
+        *,
+        filename: str,
+        subfolder: str = "",
+        type: str | None = None,  # noqa: A002  the form field's name
+        overwrite: bool | str | None = False,
+        owner: str = "",
+    ) -> tuple[str, bool]:
+        """The name that `save` would now give an upload of this content, and whether that content has it already.
+
+        Raises UploadRefused as `save` does.
+        """
+        folder, name = _place(filename, subfolder, type, owner)
+        if _replaces(overwrite):
+            return name, False
+        name = self._free_name(folder, name, content_hash)
+        return name, name in self._folders.get(folder, {})
 
     def find(self, type: str, subfolder: str, filename: str, owner: str = "") -> UploadRow | None:  # noqa: A002
         """The owner's upload with that name."""
@@ -123,19 +138,13 @@ class Uploads:
         """Forget an upload; its bytes stay as long as jobs may need them."""
         await self._to_the_end(self._forget(row))
 
-    async def _name(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool) -> UploadRow:
+    async def _name(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str) -> UploadRow:
         """Decide the name and keep the row; one at a time per folder, so that no two get the same."""
         owner, kind, subfolder = folder
         async with self._lock(folder):
-            there = self._folders.get(folder, {})
-
-            def other_content(name: str) -> bool:
-                row = there.get(name)
-                return row.content_hash != blob.hash if row else self._reserved(kind, subfolder, name)
-
-            name = wanted if overwrite else names.deduplicated(wanted, other_content)
-            old = there.get(name)
-            if old is not None and old.content_hash == blob.hash and not overwrite:
+            name = wanted if overwrite else self._free_name(folder, wanted, same_as)
+            old = self._folders.get(folder, {}).get(name)
+            if old is not None and not overwrite:
                 return old
             now = self._clock.wall_ms()
             created = old.created_at if old else now
@@ -143,6 +152,17 @@ class Uploads:
             await self._db.write(upsert_upload(row))
             self._add(row)
             return row
+
+    def _free_name(self, folder: _Folder, wanted: str, content_hash: str) -> str:
+        """The wanted name or the next that is free; a name with this content is."""
+        _, kind, subfolder = folder
+        there = self._folders.get(folder, {})
+
+        def other_content(name: str) -> bool:
+            row = there.get(name)
+            return row.content_hash != content_hash if row else self._reserved(kind, subfolder, name)
+
+        return names.deduplicated(wanted, other_content)
 
     async def _forget(self, row: UploadRow) -> None:
         folder = (row.owner, row.type, row.subfolder)
@@ -169,3 +189,18 @@ class Uploads:
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
         return await asyncio.shield(task)
+
+
+def _place(filename: str, subfolder: str, type_: str | None, owner: str) -> tuple[_Folder, str]:
+    """The folder and the name that a form asks for. Raises UploadRefused."""
+    kind = "input" if type_ is None else type_
+    if not names.is_file_type(kind):
+        raise UploadRefused(500, f"unknown type {kind!r}")
+    if not names.is_safe_upload(filename, subfolder):
+        raise UploadRefused(400, f"not a file name: {filename!r} in {subfolder!r}")
+    path, _, name = filename.rpartition("/")
+    return (owner, kind, names.normal_subfolder("/".join(filter(None, (subfolder, path))))), name
+
+
+def _replaces(overwrite: bool | str | None) -> bool:
+    return overwrite is True or overwrite in OVERWRITE

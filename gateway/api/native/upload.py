@@ -1,52 +1,168 @@
-"""``POST /upload/image``: kept once by the gateway, and pushed to the runners that need it."""
+"""``/upload/image`` and ``/upload/mask``: kept once by the gateway, and pushed to the runners that need it."""
 
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import AsyncIterator
-from typing import IO
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, TypedDict
 
+import structlog
 from aiohttp import web
 from aiohttp.web_request import FileField
+from blake3 import blake3
 
 from gateway.access.callers import caller_of
-from gateway.api import answers
-from gateway.api.services import services
+from gateway.api import answers, contents
+from gateway.api.native.view import file_named
+from gateway.api.services import Services, services
+from gateway.comfyui import json_text, names
+from gateway.files.masks import masked
+from gateway.files.pictures import PictureError
 from gateway.files.uploads import UploadRefused
+from gateway.runners.errors import RunnerError
+from gateway.storage.files import OutputRow, UploadRow
 
 CHUNK_BYTES = 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class _Place(TypedDict):
+    """Where the form wants the file; the keywords of Uploads."""
+
+    filename: str
+    subfolder: str
+    type: str | None
+    overwrite: str | None
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the upload routes read."""
+
+    file: IO[bytes]
+    place: _Place
+    original_ref: str | None
+
+    def told(self, name: str) -> web.Response:
+        """The answer: the name that was given, and the rest as it was asked for."""
+        path = posixpath.dirname(self.place["filename"])
+        subfolder = posixpath.join(self.place["subfolder"], path) if path else self.place["subfolder"]
+        return answers.json({"name": name, "subfolder": subfolder, "type": self.place["type"] or "input"})
 
 
 async def upload_image(request: web.Request) -> web.Response:
     """Keeps an upload under ComfyUI's naming rules (ComfyUI server.py image_upload)."""
-    if not request.content_type.startswith("multipart/"):
-        return answers.empty(400)
-    form = await request.post()
-    image = form.get("image")
-    if not isinstance(image, FileField):
-        return answers.empty(400)
-    if not image.filename:
-        return answers.empty(400)
+    try:
+        form = await _form(request)
+        row = await services(request).uploads.save(_chunks(form.file), **form.place, max_bytes=_most(request))
+    except UploadRefused as refused:
+        return _refusal(refused)
+    return form.told(row.filename)
+
+
+async def upload_mask(request: web.Request) -> web.Response:
+    """Keeps an earlier picture with the transparency of the upload (ComfyUI server.py upload_mask).
+
+    Without an earlier picture of that name, 200 is answered and nothing is kept; what is no picture is 500.
+    """
     rooms = services(request)
     try:
-        row = await rooms.uploads.save(
-            _chunks(image.file),
-            filename=image.filename,
-            subfolder=_text(form.get("subfolder")) or "",
-            type=_text(form.get("type")),
-            overwrite=_text(form.get("overwrite")),
-            owner=caller_of(request).owner,
-            max_bytes=rooms.config.server.max_upload_size,
-        )
+        form = await _form(request)
+        mask = await asyncio.to_thread(form.file.read)
+        sent = (await asyncio.to_thread(blake3, mask)).hexdigest()
+        name, known = rooms.uploads.name_for(sent, **form.place)
+        if known:
+            return form.told(name)
+        content = await _masked(rooms, form, mask, name)
+        if content is not None:
+            row = await rooms.uploads.save(_once(content), **form.place, max_bytes=_most(request), same_as=sent)
+            name = row.filename
     except UploadRefused as refused:
-        if refused.status == 500:
-            return answers.failed()
-        return answers.empty(refused.status)
-    return answers.json({"name": row.filename, "subfolder": row.subfolder, "type": row.type})
+        return _refusal(refused)
+    except (PictureError, _Malformed) as error:
+        log.info("upload.not_masked", reason=str(error))
+        return answers.failed()
+    except RunnerError as error:
+        return web.Response(status=502, text=f"runner {error.runner} did not give the picture: {error.reason}")
+    return form.told(name)
+
+
+class _Malformed(Exception):
+    """An `original_ref` over which ComfyUI falls."""
+
+
+async def _masked(rooms: Services, form: _Form, mask: bytes, name: str) -> bytes | None:
+    """The original with the mask; None where there is none. Raises PictureError, RunnerError, _Malformed."""
+    content_hash = await _original(rooms, form)
+    if content_hash is None:
+        return None
+    read = partial(contents.whole, rooms.blobs, content_hash)
+    return await rooms.desk.work(read, partial(masked, mask=mask, filename=name))
+
+
+async def _original(rooms: Services, form: _Form) -> str | None:
+    """The hash of the picture that `original_ref` names, whose content is in the store by then."""
+    found = _named_original(rooms, form)
+    if isinstance(found, OutputRow):
+        return await rooms.archive.ensure(found)
+    return found.content_hash if found else None
+
+
+def _named_original(rooms: Services, form: _Form) -> OutputRow | UploadRow | None:
+    """What `original_ref` names, a path in it included. Raises _Malformed."""
+    try:
+        reference = json_text.loads(form.original_ref or "")
+        wanted, subfolder = reference["filename"], reference.get("subfolder", "")
+        bare, annotation = names.split_annotation(wanted)
+        kind = annotation or reference.get("type", "output")
+        path, _, filename = bare.rpartition("/")
+        folder = posixpath.join(subfolder, path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _Malformed(f"original_ref: {error!r}") from error
+    if not names.is_file_type(kind) or not names.is_safe_filename(bare) or not names.is_safe_subfolder(folder):
+        return None
+    return file_named(rooms, kind, folder, filename, form.place["owner"])
+
+
+async def _form(request: web.Request) -> _Form:
+    """Raises UploadRefused as ComfyUI does, in its order: 500 for a bad type, then 400 and 500 for what is no file."""
+    form = await request.post()
+    kind, image = form.get("type"), form.get("image")
+    if kind is not None and not names.is_file_type(kind):
+        raise UploadRefused(500, f"unknown type {kind!r}")
+    if not image:
+        raise UploadRefused(400, "no image")
+    if not isinstance(image, FileField):
+        raise UploadRefused(500, "the image is no file")
+    place = _Place(
+        filename=image.filename,
+        subfolder=_text(form.get("subfolder")) or "",
+        type=kind,
+        overwrite=_text(form.get("overwrite")),
+        owner=caller_of(request).owner,
+    )
+    return _Form(image.file, place, _text(form.get("original_ref")))
+
+
+def _refusal(refused: UploadRefused) -> web.Response:
+    return answers.failed() if refused.status == 500 else answers.empty(refused.status)
+
+
+def _most(request: web.Request) -> int:
+    return services(request).config.server.max_upload_size
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
