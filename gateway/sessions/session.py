@@ -17,6 +17,8 @@ from gateway.comfyui.frames import FrameError
 from gateway.comfyui.messages import Message
 from gateway.config import SessionsConfig
 
+FAREWELL_SECONDS = 2.0  # for a client that was too slow to take its close; then it is cut off
+
 log = structlog.get_logger(__name__)
 
 
@@ -34,6 +36,7 @@ class Session:
         self._bytes = 0
         self._wake = asyncio.Event()
         self._overflowed = False
+        self._farewell: asyncio.Task[None] | None = None
         self._held: bytes | None = None  # a preview that waits for its `progress`
         self._status: int | None = None
         self._status_timer: asyncio.TimerHandle | None = None
@@ -112,22 +115,36 @@ class Session:
             if droppable:
                 self.dropped_previews += 1
                 return
-            self._overflowed = True
-            log.warning("session.too_slow", sid=self.sid, frames=len(self._queue), bytes=self._bytes)
+            self._give_up()
         else:
             self._queue.append(frame)
             self._bytes += size
-        self._wake.set()
+            self._wake.set()
+
+    def _give_up(self) -> None:
+        """The client is too slow. Its socket may be stuck in a send: it is closed beside that, and then cut."""
+        log.warning("session.too_slow", sid=self.sid, frames=len(self._queue), bytes=self._bytes)
+        self._overflowed = True
+        self._queue.clear()
+        self._bytes = 0
+        self._farewell = asyncio.create_task(self._close_or_cut(), name=f"farewell {self.sid}")
+
+    async def _close_or_cut(self) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too slow; connect again")
+        except (TimeoutError, ConnectionError) as error:
+            log.info("session.cut", sid=self.sid, reason=type(error).__name__)
+        request = self._socket._req
+        if request is not None and request.transport is not None:
+            request.transport.abort()
 
     async def run(self) -> None:
-        """Sends what is queued until the socket closes, or the client turns out too slow."""
+        """Sends what is queued until the socket closes."""
         while not self._socket.closed:
             await self._wake.wait()
             self._wake.clear()
-            if self._overflowed:
-                await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too slow; connect again")
-                return
-            while self._queue and not self._overflowed:
+            while self._queue:
                 frame = self._queue.popleft()
                 self._bytes -= len(frame)
                 if isinstance(frame, str):
