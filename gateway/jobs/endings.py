@@ -128,6 +128,23 @@ class Endings:
             job.live = Live()
             self._registry.turn(job, JobState.PENDING, f"{attempt.runner}: {reason}")
 
+    def moved(self, attempt: Attempt, reason: str) -> None:
+        """The operator takes a job from its runner: it waits for another one, as if it had never been given out."""
+        if not attempt.is_open or attempt.is_closing:
+            return
+        job = attempt.job
+        self._registry.turn_attempt(attempt, AttemptState.MOVED, reason)
+        log.info("job.moved", job=job.id, runner=attempt.runner, attempt=attempt.ordinal, reason=reason)
+        if job.state is JobState.SUBMITTING:
+            return  # whoever submits it goes on from here
+        if job.is_unwanted and attempt.started_at is None:
+            self.dropped(job, "cancelled before it began")
+        elif job.cancel_requested:
+            self.interrupted(job, "cancelled; it was taken from its runner")
+        else:
+            job.live = Live()
+            self._registry.turn(job, JobState.PENDING, f"{attempt.runner}: {reason}")
+
     def failed(self, job: Job, exception_type: str, message: str) -> None:
         """The gateway ends the job: no runner will."""
         error = messages.execution_error(

@@ -21,6 +21,7 @@ A *job* is one prompt from its submission to its end. An *attempt* is one time t
     WITHDRAWN     taken back before it began
     UNDELIVERED   it never reached the runner
     LOST          the runner is gone, or has no trace of it
+    MOVED         the operator has taken it from the runner, begun or not; this does not count against the job
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class AttemptState(StrEnum):
     WITHDRAWN = "withdrawn"
     UNDELIVERED = "undelivered"
     LOST = "lost"
+    MOVED = "moved"
 
 
 J, A = JobState, AttemptState
@@ -81,14 +83,15 @@ _OUT_OF_POSTING = frozenset({A.HELD, A.RUNNING, A.IN_DOUBT, A.ENDED, A.REFUSED, 
 ATTEMPT_TRANSITIONS: dict[AttemptState, frozenset[AttemptState]] = {
     A.POSTING: _OUT_OF_POSTING,
     A.PROBING: _OUT_OF_POSTING,
-    A.HELD: frozenset({A.RUNNING, A.ENDED, A.WITHDRAWN, A.LOST}),
-    A.RUNNING: frozenset({A.ENDED, A.LOST}),
-    A.IN_DOUBT: frozenset({A.HELD, A.RUNNING, A.ENDED, A.WITHDRAWN, A.LOST}),
+    A.HELD: frozenset({A.RUNNING, A.ENDED, A.WITHDRAWN, A.LOST, A.MOVED}),
+    A.RUNNING: frozenset({A.ENDED, A.LOST, A.MOVED}),
+    A.IN_DOUBT: frozenset({A.HELD, A.RUNNING, A.ENDED, A.WITHDRAWN, A.LOST, A.MOVED}),
     A.ENDED: frozenset(),
     A.REFUSED: frozenset(),
     A.WITHDRAWN: frozenset(),
     A.UNDELIVERED: frozenset(),
     A.LOST: frozenset(),
+    A.MOVED: frozenset(),
 }
 
 OPEN_ATTEMPTS = frozenset({A.POSTING, A.PROBING, A.HELD, A.RUNNING, A.IN_DOUBT})

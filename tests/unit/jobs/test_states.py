@@ -30,14 +30,15 @@ LEGAL_FOR_JOBS = """
 LEGAL_FOR_ATTEMPTS = """
     posting     -> held running in_doubt ended refused withdrawn undelivered lost
     probing     -> held running in_doubt ended refused withdrawn undelivered lost
-    held        -> running ended withdrawn lost
-    running     -> ended lost
-    in_doubt    -> held running ended withdrawn lost
+    held        -> running ended withdrawn lost moved
+    running     -> ended lost moved
+    in_doubt    -> held running ended withdrawn lost moved
     ended       ->
     refused     ->
     withdrawn   ->
     undelivered ->
     lost        ->
+    moved       ->
 """
 
 
