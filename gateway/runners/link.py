@@ -107,6 +107,9 @@ class Link:
             reason = "no answer to the websocket's handshake in time"
         except (aiohttp.ClientError, OSError, RunnerError) as error:
             reason = str(error) or type(error).__name__
+        except Exception as error:  # a fault in what a message does costs this socket, never the link
+            log.error("link.failed", runner=self._client.name, exc_info=True)
+            reason = f"a fault of the gateway's own: {type(error).__name__}"
         finally:
             self._socket = None
             if opened:

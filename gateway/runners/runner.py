@@ -13,6 +13,7 @@ Health is one table. A runner is given work only in READY.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ from gateway.runners.link import Link
 
 CATALOGUE_SECONDS = 180.0  # the first /object_info of a runner with many custom nodes takes minutes
 REFUSALS = (401, 403)
+
+# Unique in the process: what is remembered by them outlives a runner that leaves and comes back under its name.
+_lives = itertools.count(1)
+_catalogues = itertools.count(1)
 
 log = structlog.get_logger(__name__)
 
@@ -101,13 +106,11 @@ class Runner:
     ) -> None:
         self.config = config
         self.name = config.name
-        self.client = RunnerClient(
-            config.name, config.endpoint, config.plain_headers(), connect_seconds=health.connect_seconds
-        )
+        self.client = _client_of(config, health)
         self.link = Link(self.client, sid, self)
         self.health = Health(RunnerState.CONNECTING, "not connected yet", clock.monotonic())
         self.facts = Facts()
-        self.catalogue_version = 0  # grows with every catalogue that was read
+        self.catalogue_version = 0  # another one for every catalogue that was read, unique among all runners
         self.queue_remaining = 0  # as the runner itself counts, whoever submitted
         self.boot = 0
         self._observer = observer
@@ -153,12 +156,37 @@ class Runner:
 
     async def stop(self) -> None:
         """Ends the tasks and closes every connection."""
+        await self._rest()
+        await self.client.close()
+
+    async def retire(self, seconds: float) -> None:
+        """Ends the tasks and the link; calls under way, such as a file on its way to a client, may take so long."""
+        await self._rest()
+        await self.client.retire(seconds)
+
+    def reconfigure(self, config: RunnerConfig) -> None:
+        """Takes over what can change in place: everything but the endpoint and the headers."""
+        self.config = config.model_copy(update={"endpoint": self.config.endpoint, "headers": self.config.headers})
+
+    async def move_to(self, config: RunnerConfig) -> RunnerClient:
+        """Gets a new client and a new link for another endpoint or other headers; ``start`` makes them connect.
+
+        What is known of the runner stays until it is read anew. Returns the old client, which the caller closes.
+        """
+        await self._rest()
+        old, self.client = self.client, _client_of(config, self._settings)
+        self.config = config
+        self.link = Link(self.client, self.link.sid, self)
+        self._down_since = self._clock.monotonic()
+        self._turn(RunnerState.CONNECTING, "its endpoint or its headers have changed")
+        return old
+
+    async def _rest(self) -> None:
         tasks = [task for task in (self._checking, self._preparing, self._reading) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.link.stop()
-        await self.client.close()
 
     def suspect(self, reason: str) -> None:
         """A call failed: no more work until a check has gone well.
@@ -191,7 +219,7 @@ class Runner:
 
     async def link_opened(self) -> None:
         """See LinkListener."""
-        self.boot += 1
+        self.boot = next(_lives)
         self._prepare()
 
     async def link_closed(self, reason: str) -> None:
@@ -272,7 +300,7 @@ class Runner:
             return
         self.facts.object_info = object_info
         self.facts.catalogue = catalogues.parse(object_info)
-        self.catalogue_version += 1
+        self.catalogue_version = next(_catalogues)
         log.info("runner.catalogue", runner=self.name, node_classes=len(object_info))
         if self.is_ready:
             self._observer.pool_changed()
@@ -284,7 +312,10 @@ class Runner:
             self._check_now.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._check_now.wait(), self._settings.interval_seconds)
-            await self._check()
+            try:
+                await self._check()
+            except Exception:  # a fault in what follows from a check must not end the checks
+                log.error("runner.check_failed", runner=self.name, exc_info=True)
 
     async def _check(self) -> None:
         try:
@@ -305,14 +336,14 @@ class Runner:
             if self.health.state is RunnerState.MISCONFIGURED:
                 self._turn(RunnerState.CONNECTING, "answers again")
             self.link.retry_now()
-            return
-        if not self.is_ready:
+        elif not self.is_ready:
             if self._preparing is None or self._preparing.done():
                 self._prepare()
             return
-        try:
+        else:
             self.refresh_catalogue(older_than=self._settings.catalogue_seconds)
-            await self._observer.runner_checked(self)
+        try:
+            await self._observer.runner_checked(self)  # without a link too: nothing else tells of the jobs there
         except RunnerError as error:
             self._failed(error)
 
@@ -345,6 +376,10 @@ class Runner:
         tell("runner.state", runner=self.name, state=state.value, was=was.state.value, reason=reason)
         if RunnerState.READY in (state, was.state):
             self._observer.pool_changed()
+
+
+def _client_of(config: RunnerConfig, health: HealthConfig) -> RunnerClient:
+    return RunnerClient(config.name, config.endpoint, config.plain_headers(), connect_seconds=health.connect_seconds)
 
 
 def _version_tuple(version: str) -> tuple[int, ...]:

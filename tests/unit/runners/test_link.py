@@ -1,0 +1,135 @@
+"""The link to a simulated runner: it negotiates, hands over in order, and comes back."""
+
+import asyncio
+
+import pytest
+
+from gateway.runners import link as links
+from gateway.runners.client import RunnerClient
+from gateway.runners.link import Link
+from gateway.simulator import Simulator, SimulatorOptions
+
+
+class Heard:
+    """What a link tells, and a way to wait for it."""
+
+    def __init__(self):
+        self.told = []
+        self.news = asyncio.Event()
+        self.failure = None
+
+    async def link_opened(self):
+        self._note("opened")
+
+    async def link_closed(self, reason):
+        self._note("closed")
+
+    async def link_message(self, message):
+        self._note(message.type)
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    async def link_binary(self, frame):
+        self._note("frame")
+
+    def _note(self, what):
+        self.told.append(what)
+        self.news.set()
+
+    async def until(self, what, times=1):
+        while self.told.count(what) < times:
+            self.news.clear()
+            await asyncio.wait_for(self.news.wait(), 10)
+
+
+@pytest.fixture
+async def simulator():
+    async with Simulator(SimulatorOptions(required_header=("X-Key", "secret"), deaf_bug=True)) as runner:
+        yield runner
+
+
+@pytest.fixture
+async def make(monkeypatch, simulator):
+    monkeypatch.setattr(links, "RECONNECT_FIRST_SECONDS", 0.01)
+    opened = []
+
+    def make_link(headers=None):
+        client = RunnerClient("gpu-0", simulator.url, {"X-Key": "secret"} if headers is None else headers)
+        heard = Heard()
+        link = Link(client, "the-gateway", heard)
+        opened.append((link, client))
+        link.start()
+        return link, heard
+
+    yield make_link
+    for link, client in opened:
+        await link.stop()
+        await client.close()
+
+
+async def test_it_negotiates_before_it_is_open(make, simulator):
+    link, heard = make()
+    await heard.until("status")
+    assert heard.told[:2] == ["opened", "status"]
+    assert link.server_flags["supports_preview_metadata"] is True
+    assert simulator.state.sockets.supports("the-gateway", "supports_preview_metadata")
+
+
+async def test_it_comes_back_and_is_heard_by_the_runner_again(make, simulator):
+    """Never two sockets at once: ComfyUI would forget the newer one."""
+    link, heard = make()
+    for life in range(1, 4):
+        await heard.until("opened", life)
+        assert len(simulator.state.sockets) == 1
+        before = heard.told.count("hello")
+        simulator.state.sockets.send("hello", {}, "the-gateway")
+        await heard.until("hello", before + 1)
+        simulator.drop_websockets()
+        await heard.until("closed", life)
+    await heard.until("opened", 4)
+    assert link.is_open
+
+
+async def test_a_restarted_runner_is_found_again(make, simulator):
+    _, heard = make()
+    await heard.until("opened")
+    await simulator.restart()
+    await heard.until("opened", 2)
+
+
+async def test_what_is_not_open_is_not_closed(make, simulator):
+    simulator.faults.refuse_websockets = True
+    link, heard = make()
+    link.retry_now()
+    refused, _ = make(headers={})
+    await asyncio.gather(link._once(), refused._once())
+    assert heard.told == []
+    assert not link.is_open
+    simulator.faults.refuse_websockets = False
+    await heard.until("opened")
+
+
+async def test_a_fault_in_what_a_message_does_costs_the_socket_and_not_the_link(make, simulator):
+    _, heard = make()
+    await heard.until("status")
+    heard.failure = KeyError("a bug")
+    simulator.state.sockets.send("hello", {}, "the-gateway")
+    await heard.until("closed")
+    await heard.until("opened", 2)
+
+
+async def test_frames_of_any_size_pass(make, simulator):
+    _, heard = make()
+    await heard.until("opened")
+    simulator.state.sockets.send("large", {"text": "x" * 8_000_000}, "the-gateway")
+    await heard.until("large")
+
+
+async def test_a_stopped_link_is_closed(make, simulator):
+    link, heard = make()
+    await heard.until("opened")
+    await link.stop()
+    assert not link.is_open
+    while len(simulator.state.sockets):
+        await asyncio.sleep(0)
