@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -107,7 +108,10 @@ class Dispatcher:
 
     def explain(self, job: Job) -> Placement:
         """Where the job would go now, and why."""
-        return placement.explain(job.needs, self.views(), self._judge, frozenset(job.refused_by))
+        found = placement.explain(job.needs, self.views(), self._judge, frozenset(job.refused_by))
+        if self._registry.waiting.is_held_back(job.id):
+            return replace(found, runner=None, reason="its client's jobs run one at a time, and it is not its turn")
+        return found
 
     def schedule(self) -> None:
         """Fills every free slot with the job that is due first among those that fit."""

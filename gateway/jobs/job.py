@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.comfyui.messages import Message
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
+from gateway.scheduling.lanes import Lane
 from gateway.scheduling.needs import Needs
 
 
@@ -15,11 +16,13 @@ from gateway.scheduling.needs import Needs
 class Options:
     """What else the submission said (ComfyUI server.py post_prompt), handed on to the runner as it came.
 
-    ``tags`` are the gateway's own: ``extra_data.gateway.tags``.
+    ``tags`` are the gateway's own: ``extra_data.gateway.tags``. A job that ``runs_alone`` does not begin while a
+    runner has another one of its client.
     """
 
     partial_execution_targets: Any = None
     tags: tuple[str, ...] = ()
+    runs_alone: bool = False
 
 
 @dataclass(slots=True)
@@ -123,6 +126,11 @@ class Job:
         """The runner that has it now."""
         attempt = self.attempt
         return attempt.runner if attempt else None
+
+    @property
+    def lane(self) -> Lane | None:
+        """Whose jobs it is one of; a job that ``runs_alone`` waits for the others there."""
+        return (self.owner, self.client_id) if self.client_id else None
 
     @property
     def workflow_id(self) -> str | None:

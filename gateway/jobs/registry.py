@@ -98,6 +98,16 @@ class Registry:
         attempts = self._by_runner.get(runner, {}).values()
         return next((attempt for attempt in attempts if attempt.state is AttemptState.RUNNING), None)
 
+    def must_wait(self, job: Job) -> bool:
+        """Whether a job that is being submitted runs alone, and others of its client come first."""
+        return job.options.runs_alone and job.lane is not None and self.waiting.is_busy(job.lane)
+
+    def runners_of_lane(self, job: Job) -> set[str]:
+        """The runners that have a job of the same client."""
+        holders = self.waiting.holders(job.lane) if job.lane is not None else ()
+        found = (self._jobs[job_id].runner for job_id in holders if job_id in self._jobs)
+        return {runner for runner in found if runner is not None}
+
     @property
     def remaining(self) -> int:
         """Pending and running jobs of the whole pool: ComfyUI's ``queue_remaining``."""
@@ -132,6 +142,7 @@ class Registry:
             self._wait(job)
         if job.attempt is not None:
             self._index(job.attempt)
+            self._hold_lane(job)
 
     def new_attempt(self, job: Job, runner: str, *, probe: bool) -> Attempt:
         """Registers that a runner is about to be given the job, before it is: no event can come too early.
@@ -150,6 +161,7 @@ class Registry:
         )
         job.attempts.append(attempt)
         self._index(attempt)
+        self._hold_lane(job)
         return attempt
 
     def answer_to_another_id(self, attempt: Attempt, runner_prompt_id: str) -> None:
@@ -224,6 +236,7 @@ class Registry:
         if not attempt.is_open:
             columns["ended_at"] = now
             self._unindex(attempt)
+        self._hold_lane(attempt.job)
         log.debug(
             "attempt.state",
             job=attempt.job.id,
@@ -252,7 +265,16 @@ class Registry:
                 self._wait(job)
 
     def _wait(self, job: Job) -> None:
-        self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by)))
+        lane = job.lane if job.options.runs_alone else None
+        self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by), lane))
+
+    def _hold_lane(self, job: Job) -> None:
+        if job.lane is None:
+            return
+        if job.attempt is not None and job.attempt.takes_a_slot:
+            self.waiting.take(job.lane, job.id)
+        else:
+            self.waiting.leave(job.lane, job.id)
 
     def _index(self, attempt: Attempt) -> None:
         self._by_runner.setdefault(attempt.runner, {})[attempt.runner_prompt_id] = attempt

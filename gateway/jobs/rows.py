@@ -19,6 +19,7 @@ def row_of(job: Job) -> JobRow:
         "explicit_number": job.number if isinstance(job.number, float) else None,
         "partial_execution_targets": job.options.partial_execution_targets,
         "tags": list(job.options.tags),
+        "runs_alone": job.options.runs_alone,
     }
     return JobRow(
         id=job.id,
@@ -51,7 +52,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         prompt=prompt,
         extra_data=json_text.loads(row.extra_data),
         secrets={},
-        options=Options(request["partial_execution_targets"], tags),
+        options=Options(request["partial_execution_targets"], tags, request.get("runs_alone", False)),
         needs=needs_of(prompt, frozenset(tags), catalogue),
         created_at=row.created_at,
         state=JobState(row.state),

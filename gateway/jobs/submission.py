@@ -3,6 +3,7 @@
 1. the job is registered, and stored together with the intent to give it to a runner
 2. a runner that fits and has a free slot (and no waiting job that is due first): it is posted there, for good
    all that fit are busy: it is posted to the one that answers fastest, behind everything, and taken back at once
+   its client's jobs run one at a time, and it is not the first: it is posted behind the one before it, and taken back
    none fits: the healthiest one is asked, so that the client reads ComfyUI's own error
    none can be reached: the gateway's own checks decide
 3. the runner's 400 is the client's 400, and the job leaves no trace
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.runners.pool import Pool
 from gateway.scheduling import placement
+from gateway.scheduling.placement import RunnerView
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
@@ -51,7 +53,10 @@ class Answer:
 
 
 class Submissions:
-    """Takes prompts in."""
+    """Takes prompts in.
+
+    ``runs_alone`` tells of an owner and a client id whether that client's jobs are to run one at a time.
+    """
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Submissions:
         *,
         max_pending: int,
     ) -> None:
+        self.runs_alone: Callable[[str, str], bool] = lambda owner, client_id: False
         self._registry = registry
         self._past = past
         self._pool = pool
@@ -131,6 +137,7 @@ class Submissions:
         given = request.get("extra_data")
         given = given if isinstance(given, dict) else {}
         client_id = request.get("client_id", given.get("client_id"))
+        client_id = client_id if isinstance(client_id, str) else None
         now = self._clock.wall_ms()
         tags = _tags(given)
         return Job(
@@ -138,11 +145,15 @@ class Submissions:
             seq=self._registry.next_job_seq(),
             number=number,
             owner=owner,
-            client_id=client_id if isinstance(client_id, str) else None,
+            client_id=client_id,
             prompt=prompt,
             extra_data={**history.public_extra_data(given), "create_time": now},
             secrets={key: given[key] for key in history.SECRET_KEYS if key in given},
-            options=Options(request.get("partial_execution_targets"), tags),
+            options=Options(
+                request.get("partial_execution_targets"),
+                tags,
+                runs_alone=bool(client_id and self.runs_alone(owner, client_id)),
+            ),
             needs=self._dispatcher.needs(prompt, frozenset(tags)),
             created_at=now,
         )
@@ -166,6 +177,8 @@ class Submissions:
     def _choose(self, job: Job, tried: frozenset[str]) -> tuple[str, bool] | None:
         """The runner to ask, and whether it is only to validate. None: nobody can be asked."""
         candidates = self._dispatcher.eligible(job, but=tried)
+        if candidates and self._registry.must_wait(job):
+            return self._where_it_cannot_begin(job, candidates)
         with_room = placement.least_work([view for view in candidates if view.has_room])
         if with_room is not None:
             return with_room.name, False
@@ -179,6 +192,12 @@ class Submissions:
         # It stays where it is accepted all the same: by the catalogues no other runner would have it.
         healthiest = placement.most_responsive(placement.reachable(job.needs, self._dispatcher.views()))
         return None if healthiest is None else (healthiest.name, False)
+
+    def _where_it_cannot_begin(self, job: Job, candidates: list[RunnerView]) -> tuple[str, bool] | None:
+        """For a job that runs alone: only behind the one before it is it certain to be validated and not begun."""
+        hosts = self._registry.runners_of_lane(job)
+        host = placement.most_responsive([view for view in candidates if view.name in hosts])
+        return None if host is None else (host.name, True)
 
     async def _store(self, job: Job, attempt: Attempt, *, is_first: bool) -> None:
         try:
