@@ -10,6 +10,7 @@ The order of an end, so that a client never hears of one that it cannot ask for:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -61,15 +62,27 @@ class Endings:
         self._clock = clock
         self._retries = retries
         self._poison_after = poison_after_runners
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def ended_on_runner(self, attempt: Attempt, entry: dict[str, Any] | None) -> None:
         """The runner has ended the job; ``entry`` is its history of it, None where it cannot be had any more.
 
-        Told twice, the second time changes nothing. Raises StorageError: the end is not written down yet.
+        Told twice, the second time changes nothing. It goes on to its end when its caller is cancelled, as by a link
+        that closes. Raises StorageError: the end is not written down yet.
         """
         if not attempt.is_open or attempt.is_closing:
             return
         attempt.is_closing = True
+        ending = asyncio.create_task(self._ended_on_runner(attempt, entry), name=f"end of {attempt.job.id}")
+        self._under_way.add(ending)
+        ending.add_done_callback(self._under_way.discard)
+        await asyncio.shield(ending)
+
+    async def settled(self) -> None:
+        """Returns once every end that has begun to be written down is written, or has failed to be."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _ended_on_runner(self, attempt: Attempt, entry: dict[str, Any] | None) -> None:
         job = attempt.job
         self._registry.started(attempt)
         if entry is None:
@@ -261,6 +274,7 @@ class Endings:
             log.error("job.end_not_yet_stored", job=job.id, reason=str(error))
 
     def _record(self, job: Job, state: JobState, entry: dict[str, Any], runner: str | None, reason: str) -> None:
+        entry["prompt"][0] = self._past.number_for(job.number)
         text = json_text.dumps(entry).encode()
         row = jobs_api.from_history(entry, job.id)
         self._registry.turn(job, state, reason)

@@ -36,12 +36,14 @@ class History:
         self._db = db
         self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._warm: OrderedDict[str, bytes] = OrderedDict()
+        self._highest = -1
 
     async def load(self) -> None:
         """Reads the listing of earlier lives of the gateway."""
         for found in await job_rows.load_finished_rows(self._db, newest=LISTED_MOST):
             if found.summary is not None:
                 self._list(Ended(found.id, found.owner, None, json_text.loads(found.summary)))
+                self._count(self._ended[found.id].row.get("priority"))
 
     def add(self, ended: Ended, entry: bytes) -> None:
         """Takes in a job that has just ended, with its history entry as JSON."""
@@ -49,6 +51,22 @@ class History:
         self._warm[ended.id] = entry
         while len(self._warm) > WARM_ENTRIES:
             self._warm.popitem(last=False)
+
+    def number_for(self, number: float) -> float:
+        """The number under which a job that ends now is listed: its own, or a higher one if a later job was faster.
+
+        On one server jobs end in the order of the pool's counter, and frontends that read /history take in only what
+        has a higher number than all they know (stores/queueStore.ts, up to 2025). Numbers that a client has chosen, by
+        itself or by `front`, stay as they are.
+        """
+        if isinstance(number, int) and 0 <= number <= self._highest:
+            number = self._highest + 1
+        self._count(number)
+        return number
+
+    def _count(self, number: object) -> None:
+        if isinstance(number, int):
+            self._highest = max(self._highest, number)
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._ended

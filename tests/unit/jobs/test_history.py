@@ -1,0 +1,37 @@
+"""The listing of ended jobs."""
+
+import orjson
+from support.room import jobs_room
+
+from gateway.jobs.history import History
+
+
+async def test_numbers_rise_in_the_order_of_ends(room):
+    first, second, third = [await room.pending(name) for name in "abc"]
+    for job in (second, first, third):
+        room.endings.failed(job, "RunnerLost", "gone")
+    entries = [orjson.loads(await room.history.entry(name, None)) for name in "bac"]
+    numbers = [entry["prompt"][0] for entry in entries]
+    assert numbers[0] == second.number
+    assert numbers == sorted(set(numbers))
+
+
+def test_in_order_each_keeps_its_own():
+    past = History(None)
+    assert [past.number_for(number) for number in (0, 1, 5, 6)] == [0, 1, 5, 6]
+
+
+def test_numbers_that_a_client_chose_stay():
+    past = History(None)
+    assert [past.number_for(number) for number in (7, -3, 2.0, 99.5, 8)] == [7, -3, 2.0, 99.5, 8]
+
+
+async def test_the_next_life_counts_on(tmp_path):
+    async with jobs_room(tmp_path) as room:
+        job = await room.pending("a")
+        job.number = 40
+        room.endings.failed(job, "RunnerLost", "gone")
+        await room.db.flushed()
+        next_life = History(room.db)
+        await next_life.load()
+        assert next_life.number_for(3) == 41
