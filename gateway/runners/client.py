@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -56,6 +57,9 @@ class RunnerClient:
         self.name = name
         self.endpoint = endpoint
         self.latency_seconds = 0.0  # moving average over the ordinary calls that were answered
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._headers = dict(headers)
         self._connect_seconds = connect_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -81,6 +85,12 @@ class RunnerClient:
         """Closes every connection."""
         if self._session is not None:
             await self._session.close()
+
+    async def retire(self, seconds: float) -> None:
+        """Closes every connection once no call is under way, or after so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        await self.close()
 
     async def request(
         self,
@@ -161,6 +171,7 @@ class RunnerClient:
                 data=data,
                 timeout=limits,
                 allow_redirects=False,
+                skip_auto_headers=(hdrs.CONTENT_TYPE,),
             ) as response:
                 yield response
 
@@ -225,8 +236,18 @@ class RunnerClient:
     def _sample_latency(self, seconds: float) -> None:
         self.latency_seconds += LATENCY_WEIGHT * (seconds - self.latency_seconds)
 
-    def _told_apart(self) -> _ToldApart:
-        return _ToldApart(self.name)
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Counts the call, and tells its failures apart."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            with _ToldApart(self.name):
+                yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
 
 class _ToldApart:

@@ -37,6 +37,7 @@ def build_application(state: RunnerState, actions: control.Actions) -> web.Appli
 
 
 def _routes(state: RunnerState) -> Iterator[web.RouteDef]:
+    yield from state.options.extra_routes
     yield web.get("/", root)
     for family in (websocket, prompts, files, system, users):
         yield from family.ROUTES

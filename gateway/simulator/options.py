@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aiohttp.web import RouteDef
+
     from gateway.simulator.nodes import NodeClass
 
 DEFAULT_CHECKPOINTS = ("v1-5-pruned-emaonly-fp16.safetensors",)
@@ -39,6 +41,9 @@ class SimulatorOptions:
     load and room on the device."""
     extra_nodes: Sequence["NodeClass"] = ()
     """Node classes beyond the built-in ones; one with a known name replaces it."""
+
+    extra_routes: Sequence["RouteDef"] = ()
+    """Routes of custom nodes, served bare and under /api, before ComfyUI's own."""
 
     seconds_per_step: float = 0.0
     """Duration of a KSampler step."""
