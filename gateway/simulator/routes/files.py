@@ -46,16 +46,22 @@ async def upload_mask(request: web.Request) -> web.Response:
     try:
         image = _image(form)
         mask = image.file.read()
-        content = _masked(folders, form, mask)
+        content = _masked(folders, form, image.filename, mask)
         return json_response(_stored(folders, form, image.filename, mask, content))
     except _Refused as refused:
         return web.Response(status=refused.status)
 
 
 def _image(form: Form) -> web.FileField:
+    """The file; ValueError for what lets ComfyUI fall over: a bad type, an image that is text."""
+    file_type = _text(form, "type", "input")
+    if file_type not in FILE_TYPES:
+        raise ValueError(f"no such type: {file_type}")
     image = form.get("image")
-    if not isinstance(image, web.FileField):
+    if not image:
         raise _Refused(400)
+    if not isinstance(image, web.FileField):
+        raise ValueError("the image is no file")
     return image
 
 
@@ -67,8 +73,6 @@ def _text(form: Form, name: str, default: str = "") -> str:
 def _stored(folders: Folders, form: Form, filename: str, sent: bytes, content: bytes | None) -> dict[str, str]:
     """Write `content` as ComfyUI's image_upload does; `sent` is what is compared with files that are there."""
     file_type = _text(form, "type", "input")
-    if file_type not in FILE_TYPES:
-        raise ValueError(f"no such type: {file_type}")
     subfolder = _text(form, "subfolder")
     root = folders.base / file_type
     try:
@@ -87,11 +91,18 @@ def _stored(folders: Folders, form: Form, filename: str, sent: bytes, content: b
     return {"name": path.name, "subfolder": subfolder, "type": file_type}
 
 
-def _masked(folders: Folders, form: Form, mask: bytes) -> bytes | None:
+def _masked(folders: Folders, form: Form, filename: str, mask: bytes) -> bytes | None:
+    """The original with the mask as its alpha; None where there is no original, or none that may be named."""
     original_ref = json.loads(_text(form, "original_ref"))
-    original = _located(
-        folders, original_ref["filename"], original_ref.get("type", "output"), original_ref.get("subfolder") or None
+    wanted, file_type, subfolder = (
+        original_ref["filename"],
+        original_ref.get("type", "output"),
+        original_ref.get("subfolder", ""),
     )
+    try:
+        original = _located(folders, wanted, file_type, str(Path(subfolder, split_annotation(wanted)[0]).parent))
+    except _Refused:
+        return None
     if not original.is_file():
         return None
     with Image.open(original) as opened, Image.open(io.BytesIO(mask)) as alpha:
@@ -101,7 +112,8 @@ def _masked(folders: Folders, form: Form, mask: bytes) -> bytes | None:
         image = opened.convert("RGBA")
         image.putalpha(alpha.convert("RGBA").getchannel("A"))
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=metadata)
+    file_format = Image.registered_extensions()[Path(filename).suffix.lower()]
+    image.save(buffer, format=file_format, compress_level=4, pnginfo=metadata)
     return buffer.getvalue()
 
 

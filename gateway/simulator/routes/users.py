@@ -19,6 +19,7 @@ from gateway.simulator.routes.files import ACTIVE_TYPES
 
 USER = "default"
 SETTINGS_FILE = "comfy.settings.json"
+BAD_NAME = 'Invalid filename. Please avoid special characters like :\\/*?"<>|'
 
 
 def _root(request: web.Request) -> Path:
@@ -110,6 +111,8 @@ async def list_userdata(request: web.Request) -> web.Response:
         return web.Response(status=403, text="Invalid directory")
     if not path.exists():
         return web.Response(status=404, text="Directory not found")
+    if not path.is_dir():
+        return json_response([])
     files = [file for file in _visible(path, recurse=_flag(request, "recurse")) if file.is_file()]
     if _flag(request, "full_info"):
         return json_response([_info(request, file, path) for file in files])
@@ -154,7 +157,7 @@ def _file_of(request: web.Request, parameter: str = "file", *, must_exist: bool 
     path = _path(request, request.match_info[parameter])
     if path is None:
         return web.Response(status=403)
-    if must_exist and not path.exists():
+    if must_exist and not os.path.exists(path):  # noqa: PTH110  a name that is too long is just not there
         return web.Response(status=404)
     return path
 
@@ -187,7 +190,11 @@ async def post_userdata(request: web.Request) -> web.Response:
         return path
     if _must_not_replace(request, path):
         return web.Response(status=409, text="File already exists")
-    path.write_bytes(await request.read())
+    body = await request.read()
+    try:
+        path.write_bytes(body)
+    except OSError:
+        return web.Response(status=400, reason=BAD_NAME)
     return _told(request, path)
 
 
