@@ -73,7 +73,8 @@ class ServerConfig(_Section):
 
 class RunnerConfig(_Section):
     """One ComfyUI server. `headers` go with every request to this runner and to no other; `prefetch` is how many
-    prompts it may hold beyond the one it runs; `weight` is its share where runners are otherwise equal.
+    prompts it may hold beyond the one it runs; `weight` is its share where runners are otherwise equal. Without new work
+    are `disabled` ones, whose running job goes on, and those in `drain`, whose job is moved after a while.
     """
 
     name: RunnerName
@@ -81,7 +82,7 @@ class RunnerConfig(_Section):
     tags: tuple[Tag, ...] = ()
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     prefetch: Annotated[Int, Field(ge=0, le=64)] = 1
-    status: Literal["active", "disabled"] = "active"
+    status: Literal["active", "disabled", "drain"] = "active"
     weight: Annotated[Number, Field(gt=0, le=1_000)] = 1.0
 
     @field_validator("tags")
@@ -159,11 +160,13 @@ class DispatchConfig(_Section):
 
 class FailoverConfig(_Section):
     """What happens to the job of a lost runner: it is retried up to `retries` times on others, and fails at once when
-    `poison_after_runners` runners were lost while they ran it.
+    `poison_after_runners` runners were lost while they ran it. A runner that is drained or was taken out of the
+    configuration keeps its running job for up to `drain_seconds`; then the job moves to another one.
     """
 
     retries: Annotated[Int, Field(ge=0, le=100)] = 2
     poison_after_runners: Annotated[Int, Field(ge=1, le=100)] = 2
+    drain_seconds: Annotated[Number, Field(ge=0, le=86_400)] = 600.0
 
 
 class SessionsConfig(_Section):

@@ -102,6 +102,26 @@ class Archive:
             task.add_done_callback(lambda _: self._fetches.pop(key, None))
         return await asyncio.shield(task)
 
+    async def rescue(self, runner: str) -> int:
+        """Copies what only this runner has, because it is about to leave. Returns how many files could not be had."""
+        if not self._settings.enabled:
+            return 0
+        rows = [
+            row for row in self._outputs.rows() if row.runner == runner and row.content_hash is None and not row.lost
+        ]
+        at_once = asyncio.Semaphore(COPIES_AT_ONCE)
+
+        async def copied(row: OutputRow) -> bool:
+            async with at_once:
+                try:
+                    await self.ensure(row)
+                except (RunnerError, StorageError) as error:
+                    log.warning("archive.not_rescued", file=row.filename, runner=runner, reason=str(error))
+                    return False
+            return True
+
+        return (await asyncio.gather(*(copied(row) for row in rows))).count(False)
+
     async def sweep(self) -> int:
         """Drops copies that are too old, then the oldest while there are too many bytes. Returns how many went.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -46,6 +46,15 @@ class Pool:
     def add(self, runner: Runner) -> None:
         """Takes a runner in; it is not started by this."""
         self._runners[runner.name] = runner
+
+    def remove(self, name: str) -> None:
+        """Lets a runner go; it is not stopped by this."""
+        self._runners.pop(name, None)
+
+    def arrange(self, names: Sequence[str]) -> None:
+        """Puts the runners in this order; those that it does not name come last."""
+        place = {name: index for index, name in enumerate(names)}
+        self._runners = dict(sorted(self._runners.items(), key=lambda item: place.get(item[0], len(place))))
 
     def start(self) -> None:
         """Starts every runner."""
