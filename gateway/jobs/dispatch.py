@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -78,11 +79,17 @@ class Dispatcher:
         self._is_open = True
         self.schedule()
 
-    async def close(self) -> None:
-        """No more is given out; dispatches under way are awaited for a while."""
+    async def drain(self) -> None:
+        """No more is given out from now on; returns when the dispatches under way have ended."""
         self._is_open = False
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSING_SECONDS)
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """No more is given out; dispatches under way are awaited for a while, unless they have been before."""
+        if self._is_open:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.drain(), CLOSING_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -239,14 +246,17 @@ class Dispatcher:
         that was asked for. None: the runner did not answer, reconciling will tell.
         """
         runner = self._pool.get(attempt.runner)
-        if runner is None or not attempt.is_open:
+        if runner is None or not attempt.is_open or attempt.is_being_withdrawn:
             return None
+        attempt.is_being_withdrawn = True
         try:
             found = await take_back(runner, attempt.runner_prompt_id)
+            await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN)
         except RunnerError as error:
             runner.suspect(error.reason)
             return None
-        await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN)
+        finally:
+            attempt.is_being_withdrawn = False
         return found
 
     async def obey(self, attempt: Attempt) -> bool:

@@ -63,6 +63,7 @@ class Attempt:
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
     end_seen_at: float | None = None  # monotonic seconds: the runner's history had it before the link told its end
+    is_being_withdrawn: bool = False  # its runner has been asked to give it back: no trace of it there is no loss
     is_closing: bool = False  # somebody is writing down its end
 
     @property

@@ -38,11 +38,13 @@ class Reconciler:
 
     async def reconcile(self, runner: Runner) -> None:
         """Sets right every attempt on this runner whose POST is not under way. Raises RunnerError, StorageError."""
-        attempts = [attempt for attempt in self._registry.attempts_on(runner.name) if attempt.state not in IN_FLIGHT]
+        attempts = self._settled_on(runner)
         queue = await runner.client.get_json("/queue")
         running = _ids(queue.get("queue_running"))
         pending = _ids(queue.get("queue_pending"))
         for attempt in attempts:
+            if attempt.is_being_withdrawn:
+                continue  # since the queue was read; whoever does that looks for itself
             found = await self._found(runner, attempt, running, pending)
             await self._dispatcher.apply(attempt, found, when_gone=AttemptState.LOST)
             await self._dispatcher.obey(attempt)
@@ -52,6 +54,14 @@ class Reconciler:
         """As ``reconcile``, where there is anything to compare. Raises RunnerError, StorageError."""
         if self._registry.attempts_on(runner.name) or self._seen_ownerless.get(runner.name):
             await self.reconcile(runner)
+
+    def _settled_on(self, runner: Runner) -> list[Attempt]:
+        """Attempts with which nothing is under way that the runner's answer could be too old or too new for."""
+        return [
+            attempt
+            for attempt in self._registry.attempts_on(runner.name)
+            if attempt.state not in IN_FLIGHT and not attempt.is_being_withdrawn
+        ]
 
     async def _found(self, runner: Runner, attempt: Attempt, running: dict[str, Any], pending: dict[str, Any]) -> Found:
         if attempt.runner_prompt_id in running:
