@@ -53,6 +53,7 @@ class Listener:
         self.told: list[tuple[str, str]] = []
         self.messages: list[messages.Message] = []
         self.frames: list[tuple[str, bytes]] = []
+        self.lost: list[str] = []
 
     def job_message(self, job: Job, message: messages.Message) -> None:
         node = message.data.get("node", "")
@@ -61,6 +62,9 @@ class Listener:
 
     def job_frame(self, job: Job, frame: bytes) -> None:
         self.frames.append((job.id, frame))
+
+    def job_lost(self, job: Job) -> None:
+        self.lost.append(job.id)
 
     def queue_changed(self) -> None:
         self.told.append(("", "status"))
@@ -97,8 +101,8 @@ class PlayedRunner:
         self.queue_remaining = 0
         self.catalogue_version = 1
         self.client = self
-        self.link = SimpleNamespace(sid="gateway", is_open=True)
-        self.config = SimpleNamespace(tags=(), status="active")
+        self.link = SimpleNamespace(sid="gateway", is_open=True, server_flags={})
+        self.config = SimpleNamespace(tags=(), status="active", weight=1.0)
         self.health = SimpleNamespace(state=SimpleNamespace(value="ready"), reason="")
         self.facts = SimpleNamespace(catalogue=None)  # unknown: fits all
 
