@@ -67,9 +67,10 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         await userdata.open()
         staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         rooms.push_async_callback(staging.close)
-        hub = Hub(lambda: pool.features(config.server.max_upload_size))
+        hub = Hub(lambda: pool.features(config.server.max_upload_size), config.sessions, clock)
         jobs = Jobs(config, db, pool, outputs, archive, staging, hub, clock)
         hub.live = jobs
+        jobs.submissions.runs_alone = hub.runs_alone
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)
         gateway_id = await _gateway_id(db)

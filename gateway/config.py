@@ -170,10 +170,12 @@ class FailoverConfig(_Section):
 
 
 class SessionsConfig(_Section):
-    """Bounds of one client's websocket: frames and bytes waiting for a slow client, seconds between pings, and how
-    often at most it is told the length of the queue.
+    """How clients are told of jobs that run in parallel (`gateway.sessions.modes`), and the bounds of one client's
+    websocket: frames and bytes waiting for a slow client, seconds between pings, and how often at most it is told the
+    length of the queue.
     """
 
+    mode: Literal["auto", "raw", "focus", "serial"] = "auto"
     queue_frames: Annotated[Int, Field(ge=16, le=1_000_000)] = 2_048
     queue_bytes: Annotated[Int, Field(ge=65_536, le=1 << 34)] = 67_108_864
     heartbeat_seconds: Seconds = 25.0

@@ -139,6 +139,7 @@ class Endings:
             )
         else:
             job.live = Live()
+            self._registry.listener.job_lost(job)
             self._registry.turn(job, JobState.PENDING, f"{attempt.runner}: {reason}")
 
     def moved(self, attempt: Attempt, reason: str) -> None:
@@ -156,6 +157,7 @@ class Endings:
             self.interrupted(job, "cancelled; it was taken from its runner")
         else:
             job.live = Live()
+            self._registry.listener.job_lost(job)
             self._registry.turn(job, JobState.PENDING, f"{attempt.runner}: {reason}")
 
     def failed(self, job: Job, exception_type: str, message: str) -> None:
@@ -173,7 +175,13 @@ class Endings:
         self._end_by_gateway(job, JobState.CANCELLED, self._interrupted(job), reason)
 
     def dropped(self, job: Job, reason: str) -> None:
-        """A job that had not begun is gone without a trace, as from ComfyUI's queue: no event, no history."""
+        """A job that had not begun is gone without a trace, as from ComfyUI's queue: no event, no history.
+
+        One that had begun on a runner that was lost is ended as interrupted: its client has heard its start.
+        """
+        if any(attempt.started_at is not None for attempt in job.attempts):
+            self.interrupted(job, reason)
+            return
         self._registry.turn(job, JobState.CANCELLED, reason)
         now = self._clock.wall_ms()
         self._db.write_behind(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from dataclasses import replace
 
 import structlog
 
@@ -23,6 +24,7 @@ from gateway.runners.errors import RunnerError
 from gateway.runners.runner import Runner
 
 OF_THE_RUNNER = frozenset({"logs"})  # messages that belong to no job, whatever runs
+LONG_TEXT_FLAG = "supports_progress_text_metadata"
 EARLY_MOST = 256  # frames kept for a job whose runner has not yet told which id it gave it
 
 log = structlog.get_logger(__name__)
@@ -60,6 +62,9 @@ class Follower:
             if event == BinaryEvent.PREVIEW_IMAGE_WITH_METADATA:
                 await self._preview(runner, frame)
                 return
+            if event == BinaryEvent.TEXT:
+                self._progress_text(runner, frame)
+                return
         except FrameError as error:
             log.warning("runner.bad_frame", runner=runner.name, reason=str(error))
             return
@@ -87,6 +92,8 @@ class Follower:
         told = messages.with_prompt_id(message, attempt.job.id)
         if message.type == "executed":
             told = await self._executed(attempt, told)
+            if not attempt.is_open or attempt.is_closing:
+                return  # lost or ended meanwhile; whoever ended it has told the output from the runner's history
         self._remember(attempt, told)
         self._registry.listener.job_message(attempt.job, told)
 
@@ -138,6 +145,18 @@ class Follower:
         if frames.is_droppable_preview(told):
             attempt.job.live.preview = told
         self._registry.listener.job_frame(attempt.job, told)
+
+    def _progress_text(self, runner: Runner, frame: bytes) -> None:
+        """Told in the long form with the gateway's id for the job, whichever form this runner sends."""
+        text = frames.decode_progress_text(frame, has_prompt_id=bool(runner.link.server_flags.get(LONG_TEXT_FLAG)))
+        attempt = (
+            self._registry.running_on(runner.name)
+            if text.prompt_id is None
+            else self._registry.attempt(runner.name, text.prompt_id)
+        )
+        if attempt is not None:
+            told = frames.progress_text_frame(replace(text, prompt_id=attempt.job.id))
+            self._registry.listener.job_frame(attempt.job, told)
 
     def _unattributed(self, runner: Runner, message: Message) -> None:
         """What names no job belongs to the one that runs; ``executing`` without an id is only a reminder."""

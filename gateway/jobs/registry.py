@@ -26,13 +26,19 @@ VISIBLE = frozenset({JobState.PENDING, JobState.DISPATCHED, JobState.RUNNING})
 
 
 class JobListener(Protocol):
-    """Who is told what clients see: the sessions room. Calls return at once; their order is the client's order."""
+    """Who is told what clients see: the sessions room. Calls return at once; their order is the client's order.
+
+    Frames with a progress text (type 3) are in the long form, with the job's id.
+    """
 
     def job_message(self, job: Job, message: Message) -> None:
         """A text message for the job's client."""
 
     def job_frame(self, job: Job, frame: bytes) -> None:
         """A binary frame for the job's client."""
+
+    def job_lost(self, job: Job) -> None:
+        """The job's runner is gone: it will begin anew elsewhere, or be ended."""
 
     def queue_changed(self) -> None:
         """The number of jobs that are not done changed."""

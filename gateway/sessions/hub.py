@@ -1,4 +1,4 @@
-"""All sessions by their id, and what each is told: it hears the jobs room and hands frames to the sessions.
+"""All sessions and clients by their ids: it hears the jobs room, and hands each client what is its own.
 
 A ``sid`` belongs to the newest socket that came with it. ComfyUI forgets the sid when an *older* socket of it ends (its
 issue 16010: the new socket goes deaf); here an end removes only the socket that ended.
@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
 
+from gateway.clock import Clock
 from gateway.comfyui import messages
 from gateway.comfyui.messages import Message
+from gateway.config import SessionsConfig
 from gateway.jobs.job import Job
 from gateway.runners.runner import Runner
 from gateway.sessions.broadcasts import Broadcasts
-from gateway.sessions.session import Session
+from gateway.sessions.client import Client, outlives_absence
+from gateway.sessions.modes import Mode, mode_of
+from gateway.sessions.session import Session, Traffic
 
 MISSED_MESSAGES_MOST = 256  # kept for a client that is away
 MISSED_CLIENTS_MOST = 1_000
-WORTH_KEEPING = frozenset({"executed", *messages.TERMINAL})  # what a client that was away has to hear of
+MISSED_SECONDS = 900.0  # after the last news for a client that is away, it is forgotten
+
+ClientKey = tuple[str, str]  # owner and sid
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +47,21 @@ class LiveJobs(Protocol):
 class Hub:
     """Who is connected. It is the jobs room's JobListener."""
 
-    def __init__(self, flags: Callable[[], dict[str, object]]) -> None:
+    def __init__(
+        self,
+        flags: Callable[[], dict[str, object]],
+        limits: SessionsConfig | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.live: LiveJobs
+        self.traffic = Traffic()
         self._flags = flags
+        self._limits = limits or SessionsConfig()
+        self._clock = clock or Clock()
         self._sessions: dict[str, Session] = {}
         self.broadcasts = Broadcasts(self._sessions)
-        self._missed: OrderedDict[tuple[str, str], deque[Message]] = OrderedDict()  # by owner and sid
+        self._clients: dict[ClientKey, Client] = {}
+        self._away: OrderedDict[ClientKey, float] = OrderedDict()  # monotonic seconds of the last news, oldest first
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -58,33 +73,38 @@ class Hub:
         """An id for a client that brings none, as ComfyUI makes it (server.py websocket_handler)."""
         return uuid.uuid4().hex
 
-    def connected(self, session: Session) -> None:
-        """A socket stands: it is told its id, the queue, and what it missed (ComfyUI server.py websocket_handler)."""
+    def connected(self, session: Session, asked: str | None = None) -> None:
+        """A socket stands: it is told its id, the queue, and what it missed (ComfyUI server.py websocket_handler).
+
+        ``asked`` is the ``mode`` in its query.
+        """
+        self._forget_old()
         self._sessions[session.sid] = session
-        remaining = self.live.remaining_of(session.owner)
-        session.send(messages.status(remaining, session.sid))
-        running = list(self.live.running_of(session.sid, session.owner))
-        replayed = {job.id for job in running}
-        for message in self._missed.pop((session.owner, session.sid), ()):
-            if messages.prompt_id_of(message) not in replayed:
-                session.send(message)
-        for job in running:
-            for message in job.live.messages():
-                session.send(message)
-            if job.live.preview is not None:
-                session.send_frame(job.live.preview)
+        session.traffic = self.traffic
+        session.send(messages.status(self.live.remaining_of(session.owner), session.sid))
+        self._client(_key_of(session)).connected(session, asked, self._running(session))
+        self._away.pop(_key_of(session), None)
         log.debug("session.connected", sid=session.sid, sockets=len(self))
 
     def negotiated(self, session: Session, flags: dict[str, object]) -> None:
         """The client's first message was its feature flags: it is told the pool's."""
         session.flags = flags
-        session.send(messages.feature_flags(self._flags()))
+        session.server_flags = self._flags()
+        session.send(messages.feature_flags(session.server_flags))
+        client = self._clients.get(_key_of(session))
+        if client is not None and client.session is session:
+            client.negotiated(self._running(session))
 
     def disconnected(self, session: Session) -> None:
         """A socket is gone."""
         session.ended()
         if self._sessions.get(session.sid) is session:
             del self._sessions[session.sid]
+        client = self._clients.get(_key_of(session))
+        if client is not None:
+            client.left(session)
+            if client.session is None:
+                self._is_away(_key_of(session))
         log.debug("session.disconnected", sid=session.sid, sockets=len(self), dropped_previews=session.dropped_previews)
 
     async def close(self) -> None:
@@ -95,17 +115,25 @@ class Hub:
 
     def job_message(self, job: Job, message: Message) -> None:
         """See JobListener."""
-        session = self._session_of(job)
-        if session is not None:
-            session.send(message)
-        elif job.client_id and _outlives_absence(message):
-            self._keep((job.owner, job.client_id), message)
+        key = _key_of_job(job)
+        if key is None or (key not in self._clients and not outlives_absence(message)):
+            return
+        client = self._client(key)
+        client.hear(job.id, message)
+        if client.session is None and outlives_absence(message):
+            self._is_away(key)
 
     def job_frame(self, job: Job, frame: bytes) -> None:
         """See JobListener."""
-        session = self._session_of(job)
-        if session is not None:
-            session.send_frame(frame)
+        key = _key_of_job(job)
+        if key in self._clients:
+            self._clients[key].hear(job.id, frame)
+
+    def job_lost(self, job: Job) -> None:
+        """See JobListener."""
+        key = _key_of_job(job)
+        if key in self._clients:
+            self._clients[key].lost(job.id)
 
     def queue_changed(self) -> None:
         """See JobListener."""
@@ -124,17 +152,42 @@ class Hub:
         """See JobListener."""
         await self.broadcasts.runner_connected(runner)
 
-    def _session_of(self, job: Job) -> Session | None:
-        session = self._sessions.get(job.client_id) if job.client_id else None
-        return session if session is not None and session.owner == job.owner else None
+    # what the jobs room asks
 
-    def _keep(self, client: tuple[str, str], message: Message) -> None:
-        kept = self._missed.setdefault(client, deque(maxlen=MISSED_MESSAGES_MOST))
-        self._missed.move_to_end(client)
-        kept.append(message)
-        while len(self._missed) > MISSED_CLIENTS_MOST:
-            self._missed.popitem(last=False)
+    def runs_alone(self, owner: str, client_id: str) -> bool:
+        """Whether the jobs of this client are to run one at a time."""
+        client = self._clients.get((owner, client_id))
+        mode = client.mode if client is not None else mode_of(None, self._limits.mode, has_flags=False)
+        return mode is Mode.SERIAL
+
+    # clients
+
+    def _running(self, session: Session) -> Iterable[Job]:
+        return self.live.running_of(session.sid, session.owner)
+
+    def _client(self, key: ClientKey) -> Client:
+        if key not in self._clients:
+            self._clients[key] = Client(self._limits, missed_most=MISSED_MESSAGES_MOST)
+        return self._clients[key]
+
+    def _is_away(self, key: ClientKey) -> None:
+        self._away[key] = self._clock.monotonic()
+        self._away.move_to_end(key)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        oldest_kept = self._clock.monotonic() - MISSED_SECONDS
+        while self._away:
+            key, since = next(iter(self._away.items()))
+            if len(self._away) <= MISSED_CLIENTS_MOST and since >= oldest_kept:
+                return
+            del self._away[key]
+            del self._clients[key]
 
 
-def _outlives_absence(message: Message) -> bool:
-    return message.type in WORTH_KEEPING or (message.type == "executing" and message.data.get("node") is None)
+def _key_of(session: Session) -> ClientKey:
+    return (session.owner, session.sid)
+
+
+def _key_of_job(job: Job) -> ClientKey | None:
+    return (job.owner, job.client_id) if job.client_id else None

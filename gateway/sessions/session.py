@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import WSCloseCode, web
@@ -22,6 +23,15 @@ FAREWELL_SECONDS = 2.0  # for a client that was too slow to take its close; then
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What sessions have done since the start: frames sent, previews dropped, sockets closed for being too slow."""
+
+    sent: int = 0
+    dropped_previews: int = 0
+    too_slow: int = 0
+
+
 class Session:
     """One open websocket of a client whose id is ``sid``."""
 
@@ -29,13 +39,16 @@ class Session:
         self.sid = sid
         self.owner = owner
         self.flags: dict[str, object] = {}
+        self.server_flags: dict[str, object] = {}  # as announced to this client
         self.dropped_previews = 0
+        self.traffic = Traffic()  # the hub's, once it knows the session
         self._socket = socket
         self._limits = limits
         self._queue: deque[str | bytes] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
         self._overflowed = False
+        self._unsent: list[Message] = []
         self._farewell: asyncio.Task[None] | None = None
         self._held: bytes | None = None  # a preview that waits for its `progress`
         self._status: int | None = None
@@ -47,6 +60,19 @@ class Session:
     def wants_metadata(self) -> bool:
         """True when the client has negotiated previews that name their job and node (type 4)."""
         return bool(self.flags.get("supports_preview_metadata"))
+
+    @property
+    def is_too_slow(self) -> bool:
+        """True when it has been given up: what is sent from then on is lost, and the socket about to close."""
+        return self._overflowed
+
+    def unsent(self) -> list[Message]:
+        """The text messages that wait, or waited when it was given up; they are no longer sent by this socket."""
+        waiting = (messages.parse(frame) for frame in self._queue if isinstance(frame, str))
+        found = [*self._unsent, *(message for message in waiting if message is not None)]
+        self._queue.clear()
+        self._unsent, self._bytes = [], 0
+        return found
 
     # what the client is told
 
@@ -114,7 +140,9 @@ class Session:
         if full and self._queue:
             if droppable:
                 self.dropped_previews += 1
+                self.traffic.dropped_previews += 1
                 return
+            self._queue.append(frame)
             self._give_up()
         else:
             self._queue.append(frame)
@@ -125,8 +153,8 @@ class Session:
         """The client is too slow. Its socket may be stuck in a send: it is closed beside that, and then cut."""
         log.warning("session.too_slow", sid=self.sid, frames=len(self._queue), bytes=self._bytes)
         self._overflowed = True
-        self._queue.clear()
-        self._bytes = 0
+        self.traffic.too_slow += 1
+        self._unsent = self.unsent()
         self._farewell = asyncio.create_task(self._close_or_cut(), name=f"farewell {self.sid}")
 
     async def _close_or_cut(self) -> None:
@@ -151,6 +179,7 @@ class Session:
                     await self._socket.send_str(frame)
                 else:
                     await self._socket.send_bytes(frame)
+                self.traffic.sent += 1
 
     async def close(self, code: int, reason: str) -> None:
         """Closes the socket from the gateway's side."""

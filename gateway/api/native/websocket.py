@@ -17,7 +17,8 @@ MESSAGE_BYTES_MOST = 4 * 1024 * 1024  # aiohttp's own limit, and so ComfyUI's
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serves one socket until it closes (ComfyUI server.py websocket_handler).
 
-    Only a client's first text frame counts: its feature flags.
+    Only a client's first text frame counts: its feature flags. ``mode`` in the query says how it is told of jobs that
+    run in parallel (gateway.sessions.modes); what is no mode is passed over.
     """
     rooms = services(request)
     limits = rooms.config.sessions
@@ -29,7 +30,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     sender = asyncio.create_task(session.run(), name=f"session {sid}")
     browsers = request.app[BROWSERS]
     rooms.hub.broadcasts.joined(sid, lambda: runner.name if (runner := browsers.runner(request, rooms.pool)) else None)
-    rooms.hub.connected(session)
+    rooms.hub.connected(session, request.query.get("mode"))
     try:
         await _listen(socket, rooms.hub.negotiated, session)
     finally:
