@@ -11,6 +11,7 @@ INVALID_PROMPT_ID: Final = "invalid_prompt_id"
 NO_RUNNER_AVAILABLE: Final = "no_runner_available"
 DUPLICATE_PROMPT_ID: Final = "duplicate_prompt_id"
 QUEUE_FULL: Final = "queue_full"
+GATEWAY_STOPPING: Final = "gateway_stopping"
 
 LONGEST_PROMPT_ID: Final = 128  # characters
 
@@ -57,6 +58,11 @@ def duplicate_prompt_id(prompt_id: str) -> dict[str, Any]:
 def no_runner_available(details: str = "", extra_info: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """503: no runner can be asked; `details` says why."""
     return error_body(NO_RUNNER_AVAILABLE, "No runner is available", details, extra_info)
+
+
+def gateway_stopping() -> dict[str, Any]:
+    """503: prompts are not taken any more; the next life of the gateway takes them."""
+    return error_body(GATEWAY_STOPPING, "The gateway is stopping", "It takes prompts again when it has restarted")
 
 
 def queue_full(limit: int) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -11,13 +13,14 @@ from gateway.clock import Clock
 from gateway.comfyui import history as shapes
 from gateway.comfyui import jobs_api, json_text
 from gateway.comfyui.messages import Message
-from gateway.config import Config
+from gateway.config import Config, RunnerConfig
 from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import Staging
 from gateway.jobs.control import Control
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.endings import Endings, client_extra_data
+from gateway.jobs.fleet import Fleet
 from gateway.jobs.follow import Follower
 from gateway.jobs.history import History
 from gateway.jobs.job import Job
@@ -53,6 +56,7 @@ class Jobs:
         self._db = db
         self._pool = pool
         self._archive = archive
+        self._clock = clock
         self._endings = Endings(
             self.registry,
             self.history,
@@ -85,12 +89,35 @@ class Jobs:
         await recover(self._db, self.registry)
         for job in list(self.registry):
             if job.attempt is not None and self._pool.get(job.attempt.runner) is None:
-                self._endings.lost(job.attempt, "its runner is no longer configured")
+                self._endings.moved(job.attempt, "its runner is no longer configured")
         self.dispatcher.open()
 
+    def fleet(self, make_runner: Callable[[RunnerConfig], Runner], drain_seconds: float) -> Fleet:
+        """The operator's moves over this room's jobs and runners."""
+        return Fleet(
+            self._pool,
+            self.registry,
+            self.dispatcher,
+            self._endings,
+            self._clock,
+            make_runner=make_runner,
+            rescue=self._archive.rescue,
+            drain_seconds=drain_seconds,
+        )
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no prompts and gives out no jobs from now on; waits for what is under way, at most so long.
+
+        Jobs on runners go on there; the next life of the gateway finds them again.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(self.submissions.drain(), self.dispatcher.drain())
+
     async def stop(self) -> None:
-        """Gives out no more jobs, and waits for the dispatches under way."""
+        """Gives out no more jobs, and waits for the dispatches and the ends under way."""
         await self.dispatcher.close()
+        await self._endings.settled()
 
     # what clients see
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import uuid
 from collections.abc import Callable, Mapping
@@ -77,12 +78,33 @@ class Submissions:
         self._db = db
         self._clock = clock
         self._max_pending = max_pending
+        self._is_open = True
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def drain(self) -> None:
+        """No more prompts are accepted from now on; returns when those under way have their answer."""
+        self._is_open = False
+        await self._idle.wait()
 
     async def submit(self, request: Mapping[str, Any], owner: str) -> Answer:
         """Handles the body of ``POST /prompt`` (ComfyUI server.py post_prompt).
 
         Raises ValueError, TypeError where ComfyUI's handler fails too (a ``number`` that is none): its 500.
         """
+        if not self._is_open:
+            return _refusal(503, errors.gateway_stopping(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._submit(request, owner)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _submit(self, request: Mapping[str, Any], owner: str) -> Answer:
         number = self._number(request)
         if "prompt" not in request:
             return _refusal(400, errors.no_prompt())

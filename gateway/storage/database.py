@@ -4,7 +4,7 @@ One connection writes (see `writer`), a few read; with SQLite's write-ahead log 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -86,6 +86,15 @@ class Database:
         logged as an error.
         """
         self._writer.submit_behind(operations)
+
+    @property
+    def pending_writes(self) -> int:
+        """Groups of operations that wait to be written."""
+        return self._writer.pending
+
+    def watch_commits(self, on_commit: Callable[[int, float], None]) -> None:
+        """Have a function told of every batch of writes: how many operations, and how many seconds it took."""
+        self._writer.on_commit = on_commit
 
     async def read(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a query, as of the last commit; StorageError if it can't be read."""

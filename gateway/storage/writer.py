@@ -52,7 +52,8 @@ class _Group:
 class Writer:
     """Owns the one connection that writes, its thread, and the task that feeds it.
 
-    `translate` turns a driver's error into one of the storage family.
+    `translate` turns a driver's error into one of the storage family. `on_commit` is told of every batch that was
+    tried: how many operations, and how many seconds it took.
     """
 
     def __init__(self, engine: Engine, translate: Callable[[Exception], StorageError]) -> None:
@@ -60,6 +61,7 @@ class Writer:
         self._translate = translate
         self._queue: deque[_Group] = deque()
         self._wake = asyncio.Event()
+        self.on_commit: Callable[[int, float], None] = lambda _operations, _seconds: None
         self._closing = False
         self._unavailable = False
         self._connection: Connection | None = None
@@ -87,6 +89,11 @@ class Writer:
         else:
             self._enqueue(group)
 
+    @property
+    def pending(self) -> int:
+        """Groups that wait to be written."""
+        return len(self._queue)
+
     async def close(self) -> None:
         """Write everything queued, then end the task, the connection and the thread."""
         self._closing = True
@@ -103,7 +110,9 @@ class Writer:
                 await self._work_to_do()
                 groups = self._take()
                 if groups:
+                    began = self._loop.time()
                     errors = await self._loop.run_in_executor(self._thread, self._commit, groups)
+                    self.on_commit(sum(len(group.operations) for group in groups), self._loop.time() - began)
                     self._settle(groups, errors)
                 elif self._closing:
                     return
