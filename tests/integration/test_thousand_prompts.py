@@ -2,57 +2,38 @@
 event told, every history there when it is asked for, every picture the right one."""
 
 import asyncio
-import base64
-import json
-import sys
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-from support import websocket_example
 from support.graphs import save_graph
 from support.png import seed_of
 from support.pools import running_pool
+from support.scripts import pictures_of, run_script
 
 STEPS = 2
 
 
-async def run_script(base: str, seeds: list[int], *flags: str) -> list[dict[str, Any]]:
-    """Runs the script for these seeds; returns its lines."""
-    script = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(websocket_example.__file__)),
-        base.removeprefix("http://"),
-        *flags,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    graphs = "".join(json.dumps(save_graph(seed, steps=STEPS)) + "\n" for seed in seeds)
-    try:
-        out, err = await script.communicate(graphs.encode())
-    finally:
-        if script.returncode is None:
-            script.kill()
-    assert script.returncode == 0, err.decode()
-    return [json.loads(line) for line in out.splitlines()]
+async def run_seeds(base: str, seeds: Iterable[int], *flags: str) -> list[dict[str, Any]]:
+    """Runs the script, a prompt for each seed."""
+    return await run_script(base, [save_graph(seed, steps=STEPS) for seed in seeds], *flags)
 
 
 def pictures(lines: list[dict[str, Any]]) -> list[int]:
     """The seeds of the pictures that were fetched, one for each prompt."""
     assert {len(line["files"]) for line in lines} == {1}
-    return [seed_of(base64.b64decode(line["files"][0])) for line in lines]
+    return [seed_of(picture) for line in lines for picture in pictures_of(line)]
 
 
 async def events_of_one_server(base: str) -> list[Any]:
     """What a server tells of one prompt, asked without a gateway."""
-    (line,) = await run_script(base, [0])
+    (line,) = await run_seeds(base, [0])
     return list(line["told"])
 
 
 async def test_in_a_row(tmp_path):
     seeds = list(range(1, 1001))
     async with running_pool(tmp_path) as pool:
-        lines = await run_script(pool.base, seeds)
+        lines = await run_seeds(pool.base, seeds)
         assert sorted(pool.executed) == sorted(line["prompt_id"] for line in lines)
         expected = await events_of_one_server(pool.simulators[0].url)
     assert pictures(lines) == seeds
@@ -65,7 +46,7 @@ async def test_in_a_row(tmp_path):
 async def test_several_clients_at_once(tmp_path):
     shares = [list(range(first, first + 250)) for first in (1, 251, 501, 751)]
     async with running_pool(tmp_path) as pool:
-        answers = await asyncio.gather(*(run_script(pool.base, share, "--choose-ids") for share in shares))
+        answers = await asyncio.gather(*(run_seeds(pool.base, share, "--choose-ids") for share in shares))
         lines = [line for answer in answers for line in answer]
         assert sorted(pool.executed) == sorted(line["prompt_id"] for line in lines)
         assert all(len(simulator.executed) > 100 for simulator in pool.simulators)
