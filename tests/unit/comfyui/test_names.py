@@ -177,3 +177,19 @@ def test_next_names_are_free(filename: str, count: int) -> None:
         name = names.next_name(filename, taken)
         assert name not in taken
         taken.append(name)
+
+
+@pytest.mark.parametrize(
+    ("value", "bare", "kind"),
+    [
+        ("a.png", "a.png", None),
+        ("sub/a.png [output]", "sub/a.png", "output"),
+        ("a.png[temp]", "a.pn", "temp"),  # the character before the mark goes, as in ComfyUI
+        ("[input]", "", "input"),
+        (" [input]", "", "input"),
+        ("a.png [other]", "a.png [other]", None),
+        ("a.png [input] ", "a.png [input] ", None),
+    ],
+)
+def test_annotations_are_split_off(value: str, bare: str, kind: str | None) -> None:
+    assert names.split_annotation(value) == (bare, kind)

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from blake3 import blake3
 
 from gateway.files.uploads import UploadRefused, Uploads
 from gateway.storage.blobs import BlobStore
@@ -179,3 +180,31 @@ async def test_what_cannot_be_kept_is_not_there(uploads, db, monkeypatch):
             await save(uploads, b"one")
     assert uploads.find("input", "", "x.png") is None
     assert await save(uploads, b"two") == "x.png [input]"
+
+
+class TestSameAs:
+    """A mask is kept as another picture than was sent; the name goes by what was sent, as in ComfyUI."""
+
+    async def test_what_is_there_counts_by_the_sent_content(self, uploads):
+        sent = blake3(b"sent").hexdigest()
+        assert await save(uploads, b"made", same_as=sent) == "x.png [input]"
+        assert await save(uploads, b"made", same_as=sent) == "x (1).png [input]"
+        assert await save(uploads, b"made again", overwrite="true", same_as=sent) == "x.png [input]"
+        assert await content_of(uploads, "x.png") == b"made again"
+
+    async def test_the_name_can_be_asked_for_before(self, uploads):
+        sent = blake3(b"sent").hexdigest()
+        assert uploads.name_for(sent, filename="x.png") == ("x.png", False)
+        await save(uploads, b"sent")
+        assert uploads.name_for(sent, filename="x.png") == ("x.png", True)
+        assert uploads.name_for(blake3(b"other").hexdigest(), filename="x.png") == ("x (1).png", False)
+        assert uploads.name_for(sent, filename="x.png", overwrite="1") == ("x.png", False)
+        assert uploads.name_for(sent, filename="x.png", subfolder="sub/") == ("x.png", False)
+
+    @pytest.mark.parametrize(
+        ("form", "status"), [({"type": "bogus"}, 500), ({"subfolder": "../.."}, 400), ({"subfolder": "/etc"}, 400)]
+    )
+    async def test_refused_as_an_upload(self, uploads, form, status):
+        with pytest.raises(UploadRefused) as refused:
+            uploads.name_for("", filename="x.png", **form)
+        assert refused.value.status == status
