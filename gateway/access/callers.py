@@ -63,11 +63,12 @@ class Browsers:
         client_id = request.query.get("clientId")
         return Caller(ANYONE, frozenset({client_id}) if client_id else None)
 
-    def runner(self, request: web.Request, pool: Pool) -> Runner | None:
+    def runner(self, request: web.Request, pool: Pool, *, binds: bool = True) -> Runner | None:
         """The runner that the browser is bound to: the primary of the time when one was first needed.
 
         It stays bound when another runner becomes the primary, since custom nodes keep state on theirs, and moves only
-        when its runner is gone. Without a cookie: the primary. None: no runner is up.
+        when something is asked while its runner is down; ``binds`` is False for a mere look. Without a cookie: the
+        primary. None: no runner is up.
         """
         browser = request.cookies.get(BROWSER_COOKIE)
         if not browser:
@@ -75,10 +76,11 @@ class Browsers:
         runner = pool.get(self._runners.get(browser, ""))
         if runner is None or not runner.is_ready:
             runner = pool.primary
-            if runner is None:
-                return None
+            if runner is None or not binds:
+                return runner
             self._runners[browser] = runner.name
-        self._runners.move_to_end(browser)
+        if binds:
+            self._runners.move_to_end(browser)
         while len(self._runners) > BROWSERS_MOST:
             self._runners.popitem(last=False)
         return runner

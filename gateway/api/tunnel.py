@@ -56,36 +56,36 @@ async def tunnel(request: web.Request, runner: Runner, path: str) -> web.StreamR
 
 
 async def _hand_over(client: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
-    """Both ways at once; the end of one way is the end of the other."""
+    """Both ways at once; the end of one side is told to the other."""
     ways = [
         asyncio.create_task(_one_way(client, upstream), name="tunnel up"),
         asyncio.create_task(_one_way(upstream, client), name="tunnel down"),
     ]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for way in ways:
             way.cancel()
-        ended = await asyncio.gather(*ways, return_exceptions=True)
-    for failure in ended:
-        if isinstance(failure, Exception) and not isinstance(failure, ConnectionError):
-            raise failure
+        await asyncio.gather(*ways, return_exceptions=True)
+    code, reason = ended.pop().result()
+    await upstream.close(code=code, message=reason)
+    await client.close(code=code, message=reason)
 
 
-async def _one_way(source: Socket, target: Socket) -> None:
-    code, reason = int(WSCloseCode.GOING_AWAY), b""
+async def _one_way(source: Socket, target: Socket) -> tuple[int, bytes]:
+    """Hands over frames until the source closes or either side is gone. Returns the close code and the reason."""
     while True:
         frame = await source.receive()
-        if frame.type is WSMsgType.TEXT:
-            await target.send_str(frame.data)
-        elif frame.type is WSMsgType.BINARY:
-            await target.send_bytes(frame.data)
-        else:
-            break
-    if frame.type is WSMsgType.CLOSE:
-        code, reason = int(frame.data), (frame.extra or "").encode()
-    elif source.close_code is not None:
-        code = source.close_code
-    code = int(UNSENDABLE.get(code, code))
-    await target.close(code=code, message=reason)
-    await source.close(code=code, message=reason)
+        try:
+            if frame.type is WSMsgType.TEXT:
+                await target.send_str(frame.data)
+                continue
+            if frame.type is WSMsgType.BINARY:
+                await target.send_bytes(frame.data)
+                continue
+        except ConnectionError:
+            return WSCloseCode.GOING_AWAY, b""
+        if frame.type is WSMsgType.CLOSE:
+            return int(UNSENDABLE.get(frame.data, frame.data)), (frame.extra or "").encode()
+        code = source.close_code or WSCloseCode.GOING_AWAY
+        return int(UNSENDABLE.get(code, code)), b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from aiohttp import WSMsgType, web
 
@@ -28,8 +29,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     session = Session(sid, caller_of(request).owner, socket, limits)
     request.app[BROWSERS].opened(request, sid)
     sender = asyncio.create_task(session.run(), name=f"session {sid}")
-    browsers = request.app[BROWSERS]
-    rooms.hub.broadcasts.joined(sid, lambda: runner.name if (runner := browsers.runner(request, rooms.pool)) else None)
+    rooms.hub.broadcasts.joined(sid, partial(_heard_runner, request))
     rooms.hub.connected(session, request.query.get("mode"))
     try:
         await _listen(socket, rooms.hub.negotiated, session)
@@ -39,6 +39,12 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         await asyncio.gather(sender, return_exceptions=True)
         await rooms.hub.broadcasts.left(sid, rooms.pool.get)
     return socket
+
+
+def _heard_runner(request: web.Request) -> str | None:
+    """The runner that answers for this client now."""
+    runner = request.app[BROWSERS].runner(request, services(request).pool, binds=False)
+    return runner.name if runner is not None else None
 
 
 async def _listen(socket: web.WebSocketResponse, negotiated: object, session: Session) -> None:
