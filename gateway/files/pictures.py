@@ -24,6 +24,7 @@ _READABLE: Final = (
     "PNG JPEG MPO WEBP GIF BMP DIB TIFF AVIF ICO PPM TGA JPEG2000 PSD DDS QOI PCX SGI ICNS".split()  # noqa: SIM905
 )
 
+ContentT = TypeVar("ContentT")
 ResultT = TypeVar("ResultT")
 
 
@@ -74,8 +75,8 @@ class Desk:
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._free = asyncio.Semaphore(at_once)
 
-    async def work(self, read: Callable[[], Awaitable[bytes]], draw: Callable[[bytes], ResultT]) -> ResultT:
-        """What `draw` makes of the bytes that `read` gives, which is asked for no earlier than there is room for them.
+    async def work(self, read: Callable[[], Awaitable[ContentT]], draw: Callable[[ContentT], ResultT]) -> ResultT:
+        """What `draw` makes of the content that `read` gives, which is asked for no earlier than there is room for it.
 
         Raises what either raises.
         """

@@ -6,7 +6,6 @@ import asyncio
 import posixpath
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from typing import IO, TypedDict
 
 import structlog
@@ -73,12 +72,11 @@ async def upload_mask(request: web.Request) -> web.Response:
     rooms = services(request)
     try:
         form = await _form(request)
-        mask = await asyncio.to_thread(form.file.read)
-        sent = (await asyncio.to_thread(blake3, mask)).hexdigest()
+        sent = await _hash(form.file)
         name, known = rooms.uploads.name_for(sent, **form.place)
         if known:
             return form.told(name)
-        content = await _masked(rooms, form, mask, name)
+        content = await _masked(rooms, form, name)
         if content is not None:
             row = await rooms.uploads.save(_once(content), **form.place, max_bytes=_most(request), same_as=sent)
             name = row.filename
@@ -96,13 +94,24 @@ class _Malformed(Exception):
     """An `original_ref` over which ComfyUI falls."""
 
 
-async def _masked(rooms: Services, form: _Form, mask: bytes, name: str) -> bytes | None:
+async def _masked(rooms: Services, form: _Form, name: str) -> bytes | None:
     """The original with the mask; None where there is none. Raises PictureError, RunnerError, _Malformed."""
     content_hash = await _original(rooms, form)
     if content_hash is None:
         return None
-    read = partial(contents.whole, rooms.blobs, content_hash)
-    return await rooms.desk.work(read, partial(masked, mask=mask, filename=name))
+
+    async def read() -> tuple[bytes, bytes]:
+        return await contents.whole(rooms.blobs, content_hash), await asyncio.to_thread(form.file.read)
+
+    return await rooms.desk.work(read, lambda both: masked(*both, name))
+
+
+async def _hash(file: IO[bytes]) -> str:
+    hasher = blake3()
+    async for chunk in _chunks(file):
+        hasher.update(chunk)
+    file.seek(0)
+    return hasher.hexdigest()
 
 
 async def _original(rooms: Services, form: _Form) -> str | None:
