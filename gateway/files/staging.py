@@ -132,10 +132,6 @@ class Staging:
         replaced = {(node, name): prompt[node]["inputs"][name] for node, name in keys}
         return StagedPrompt(graph.replace_references(prompt, moved), replaced)
 
-    async def bring(self, upload: UploadRow, runner: UploadTarget, boot: str) -> AnnotatedName:
-        """Bring one upload to the runner and return where it is there. Raises StagingError."""
-        return await self._bring(upload, runner, self._life(runner.name, boot))
-
     async def close(self) -> None:
         """End the transfers under way."""
         for task in self._tasks:
