@@ -26,12 +26,13 @@ class Client:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, base: str, *, sid: str | None = None, flags: dict[str, Any] | None = None
+        cls, base: str, *, sid: str | None = None, flags: dict[str, Any] | None = None, mode: str | None = None
     ) -> AsyncIterator[Self]:
-        """A client whose websocket stands; ``flags`` are sent as its first frame."""
+        """A client whose websocket stands; ``flags`` are sent as its first frame, ``mode`` is in its query."""
         async with aiohttp.ClientSession() as http:
             client = cls(base, http, sid or uuid.uuid4().hex)
-            async with http.ws_connect(f"{base}/ws?clientId={client.sid}", max_msg_size=0) as socket:
+            query = {"clientId": client.sid} | ({"mode": mode} if mode is not None else {})
+            async with http.ws_connect(f"{base}/ws", params=query, max_msg_size=0) as socket:
                 client.socket = socket
                 if flags is not None:
                     await socket.send_json({"type": "feature_flags", "data": flags})
