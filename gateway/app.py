@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 from aiohttp import web
 
+from gateway import signals
 from gateway.api.routes import application
 from gateway.api.services import Services
 from gateway.clock import Clock
-from gateway.config import Config
+from gateway.config import Config, RunnerConfig
 from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.pictures import Desk
@@ -22,7 +22,11 @@ from gateway.files.staging import Staging
 from gateway.files.uploads import Uploads
 from gateway.files.userdata import UserData
 from gateway.jobs.jobs import Jobs
+from gateway.jobs.overview import Overview
 from gateway.jobs.registry import link_sid
+from gateway.metrics.collector import Rooms, RoomsCollector
+from gateway.metrics.meters import Meters
+from gateway.reload import Reloader
 from gateway.runners.errors import RunnerMisanswered, RunnerUnreachable
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -33,6 +37,7 @@ from gateway.storage.database import Database
 from gateway.storage.files import OutputRow
 
 CHUNK_BYTES = 64 * 1024
+CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
 USERDATA_FOLDER = "userdata"  # in data_dir
 GATEWAY_ID = "gateway_id"  # key in the database's meta table
 
@@ -74,28 +79,59 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)
         gateway_id = await _gateway_id(db)
+
+        def make_runner(config_of: RunnerConfig) -> Runner:
+            sid = link_sid(gateway_id, config_of.name)
+            return Runner(config_of, sid, jobs, health=config.health, clock=clock)
+
         for runner_config in config.runners:
-            sid = link_sid(gateway_id, runner_config.name)
-            pool.add(Runner(runner_config, sid, jobs, health=config.health, clock=clock))
+            pool.add(make_runner(runner_config))
+        meters = Meters(clock)
+        db.watch_commits(meters.committed)
+        jobs.registry.watchers.append(meters)
+        meters.registry.register(RoomsCollector(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock))
+        fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
+        rooms.push_async_callback(fleet.close)
         await jobs.start()
         archive.start()
-        pool.start()
-        yield Services(config, db, blobs, pool, uploads, outputs, staging, jobs, hub, userdata, Desk(), archive)
+        fleet.start()
+        overview = Overview(db, jobs.registry, jobs.dispatcher, fleet, clock)
+        yield Services(
+            config=config,
+            db=db,
+            blobs=blobs,
+            pool=pool,
+            uploads=uploads,
+            outputs=outputs,
+            staging=staging,
+            jobs=jobs,
+            hub=hub,
+            userdata=userdata,
+            desk=Desk(),
+            archive=archive,
+            fleet=fleet,
+            meters=meters,
+            overview=overview,
+        )
 
 
-async def serve(config: Config) -> None:
-    """Serves until SIGINT or SIGTERM.
+async def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
+    """Serves until SIGINT or SIGTERM, which drain; a second one ends at once. SIGHUP reads the configuration again.
+
+    Args:
+        config: what to serve with.
+        read: reads the configuration again; without it SIGHUP means what it means to every process.
 
     Raises StorageError: the database cannot be used. Raises OSError: the address cannot be bound.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
+    stop = signals.stopping()
     async with gateway(config) as rooms, listening(config, rooms) as port:
-        log.info("gateway.serving", url=f"http://{config.server.host}:{port}", runners=len(rooms.pool))
-        await stop.wait()
-        log.info("gateway.stopping")
+        async with signals.reloading(Reloader(config, read, rooms.fleet) if read is not None else None):
+            log.info("gateway.serving", url=f"http://{config.server.host}:{port}", runners=len(rooms.pool))
+            await stop.wait()
+        log.info("gateway.stopping", waits_seconds=config.server.shutdown_seconds)
+        await rooms.jobs.drain(config.server.shutdown_seconds)
+    log.info("gateway.stopped")
 
 
 @asynccontextmanager
@@ -108,7 +144,8 @@ async def listening(config: Config, rooms: Services) -> AsyncIterator[int]:
         await site.start()
         yield int(runner.addresses[0][1])
     finally:
-        await rooms.hub.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(rooms.hub.close(), CLOSING_SECONDS)
         await runner.cleanup()
 
 

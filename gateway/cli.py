@@ -50,16 +50,17 @@ def main() -> None:
 
 @app.command()
 def serve(config: ConfigOption = Path("config.yaml")) -> None:
-    """Run the gateway until SIGINT or SIGTERM."""
+    """Run the gateway until SIGINT or SIGTERM. SIGHUP reads the configuration again."""
     settings = _load(config)
     from gateway.logging import configure_logging
 
     configure_logging(settings.log)
     from gateway.app import serve as serve_gateway
+    from gateway.config import load_config
     from gateway.storage.errors import StorageError
 
     try:
-        _run(serve_gateway(settings))
+        _run(serve_gateway(settings, lambda: load_config(config)))
     except StorageError as error:
         _fail(str(error))
     except OSError as error:

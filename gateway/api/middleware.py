@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from aiohttp import hdrs, web
 
 from gateway.api import answers
 from gateway.api.asking import NoRunner
+from gateway.api.services import services
 from gateway.config import is_loopback
 from gateway.runners.errors import RunnerError
 from gateway.storage.errors import StorageError
@@ -18,6 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 KEPT = frozenset({200, 201, 202, 203, 204, 205, 206, 301, 308})  # statuses of pictures that browsers may keep
 HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
+CLIENT_GONE = 499  # before its answer, as nginx counts it
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +89,37 @@ async def runner_faults(request: web.Request, handler: Handler) -> web.StreamRes
             "request.runner", method=request.method, path=request.path, runner=error.runner, reason=error.reason
         )
         return answers.runner_failed(error.runner, error.reason)
+
+
+@web.middleware
+async def metered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Counts the request by its route's family, which is bounded however many paths there are."""
+    began = time.monotonic()
+    status = 500
+    try:
+        answer = await handler(request)
+        status = answer.status
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    except asyncio.CancelledError:
+        status = CLIENT_GONE
+        raise
+    finally:
+        is_websocket = request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+        seconds = None if is_websocket else time.monotonic() - began
+        services(request).meters.answered(_family(request), request.method, status, seconds)
+    return answer
+
+
+def _family(request: web.Request) -> str:
+    """The route's pattern, without the ``/api`` that ComfyUI's own routes may also carry."""
+    resource = request.match_info.route.resource
+    if resource is None or resource.canonical.startswith("/{"):
+        return "other"
+    pattern = resource.canonical
+    bare = pattern.removeprefix("/api")
+    return bare if bare.startswith("/") and not pattern.startswith("/api/jobs") else pattern
 
 
 @web.middleware

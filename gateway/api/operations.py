@@ -1,8 +1,9 @@
-"""For whoever runs the gateway: ``/gateway/health`` and ``/gateway/ready``."""
+"""For whoever runs the gateway: ``/gateway/health``, ``/gateway/ready`` and ``/gateway/metrics``."""
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from prometheus_client.exposition import choose_encoder
 from sqlalchemy import literal, select
 
 from gateway.api import answers
@@ -19,6 +20,8 @@ async def ready(request: web.Request) -> web.Response:
     """The database is open and a runner is healthy; 503 with the reasons otherwise."""
     rooms = services(request)
     faults = []
+    if not rooms.jobs.submissions.is_open:
+        faults.append("the gateway is stopping")
     try:
         await rooms.db.read(select(literal(1)))
     except StorageError as error:
@@ -29,3 +32,10 @@ async def ready(request: web.Request) -> web.Response:
     if faults:
         return answers.json({"status": "not ready", "reasons": faults}, status=503, headers={"Retry-After": "5"})
     return answers.json({"status": "ready"})
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """What Prometheus scrapes, in its text format or in OpenMetrics as it asks."""
+    encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+    body = encode(services(request).meters.registry)
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

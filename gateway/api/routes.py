@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.api import middleware, operations
+from gateway.api.admin import overview
 from gateway.api.native import (
     assets,
     catalogue,
@@ -64,13 +65,21 @@ NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own ro
 OWN = [
     web.get("/gateway/health", operations.health),
     web.get("/gateway/ready", operations.ready),
+    web.get("/gateway/metrics", operations.metrics),
+    web.get("/gateway/api/jobs/{job_id}", overview.get_job),
+    web.get("/gateway/api/runners", overview.get_runners),
 ]
 
 
 def application(rooms: Services) -> web.Application:
     """The aiohttp application of one gateway."""
     app = web.Application(
-        middlewares=[middleware.same_site_only, middleware.storage_faults, middleware.runner_faults],
+        middlewares=[
+            middleware.metered,
+            middleware.same_site_only,
+            middleware.storage_faults,
+            middleware.runner_faults,
+        ],
         client_max_size=rooms.config.server.max_upload_size,
     )
     app[SERVICES] = rooms

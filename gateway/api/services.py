@@ -13,7 +13,10 @@ from gateway.files.pictures import Desk
 from gateway.files.staging import Staging
 from gateway.files.uploads import Uploads
 from gateway.files.userdata import UserData
+from gateway.jobs.fleet import Fleet
 from gateway.jobs.jobs import Jobs
+from gateway.jobs.overview import Overview
+from gateway.metrics.meters import Meters
 from gateway.runners.pool import Pool
 from gateway.sessions.hub import Hub
 from gateway.storage.blobs import BlobStore
@@ -36,6 +39,9 @@ class Services:
     userdata: UserData
     desk: Desk
     archive: Archive
+    fleet: Fleet
+    meters: Meters
+    overview: Overview
 
 
 SERVICES = web.AppKey("services", Services)

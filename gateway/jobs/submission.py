@@ -83,6 +83,11 @@ class Submissions:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def is_open(self) -> bool:
+        """False once the gateway is stopping."""
+        return self._is_open
+
     async def drain(self) -> None:
         """No more prompts are accepted from now on; returns when those under way have their answer."""
         self._is_open = False

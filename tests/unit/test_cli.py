@@ -51,7 +51,7 @@ class TestServe:
     def test_runs_the_gateway_with_the_configuration(self, config_file, serve_as):
         served = []
 
-        async def serve(config):
+        async def serve(config, _read):
             served.append(config.server.port)
 
         serve_as(serve)
@@ -59,7 +59,7 @@ class TestServe:
         assert (result.exit_code, served) == (0, [9000])
 
     def test_the_file_can_be_named_in_the_environment(self, config_file, serve_as):
-        async def serve(_config):
+        async def serve(_config, _read):
             pass
 
         serve_as(serve)
@@ -101,7 +101,7 @@ class TestServe:
         ],
     )
     def test_what_stops_the_start_is_one_line_and_exit_code_1(self, config_file, serve_as, error, message):
-        async def serve(_config):
+        async def serve(_config, _read):
             raise error
 
         serve_as(serve)
@@ -111,7 +111,7 @@ class TestServe:
         assert result.stderr.count("\n") == 1
 
     def test_a_fault_of_the_program_is_not_hidden(self, config_file, serve_as):
-        async def serve(_config):
+        async def serve(_config, _read):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         serve_as(serve)

@@ -1,0 +1,66 @@
+"""Reading the configuration again while the gateway runs. What a change does to a runner is in `gateway.jobs.fleet`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from gateway.config import Config, ConfigError
+from gateway.jobs.fleet import Fleet
+from gateway.logging import configure_logging
+
+AT_RUN_TIME = frozenset({"runners", "log"})  # sections that take effect without a restart
+
+log = structlog.get_logger(__name__)
+
+
+class Reloader:
+    """Applies what changed in the configuration. A wrong one is refused as a whole, and the old one stays.
+
+    Args:
+        config: what the gateway runs with.
+        read: reads the configuration; raises ConfigError.
+        fleet: carries out what changed among the runners.
+    """
+
+    def __init__(self, config: Config, read: Callable[[], Config], fleet: Fleet) -> None:
+        self._config = config
+        self._read = read
+        self._fleet = fleet
+        self._wanted = asyncio.Event()
+
+    def want(self) -> None:
+        """Asks for a reload: one more after the one under way, however often it is asked."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Reloads whenever it is asked to, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self.reload()
+            except Exception:  # what went wrong with one reload must not keep the next from being tried
+                log.error("reload.failed", exc_info=True)
+
+    async def reload(self) -> bool:
+        """Reads and applies. Returns False where the configuration is wrong; its faults are in the log."""
+        try:
+            config = await asyncio.to_thread(self._read)
+        except ConfigError as error:
+            for line in error.lines():
+                log.error("reload.fault", fault=line)
+            log.error("reload.refused", reason="the configuration is wrong; the old one stays")
+            return False
+        changed = {name for name in Config.model_fields if getattr(config, name) != getattr(self._config, name)}
+        if "log" in changed:
+            configure_logging(config.log)
+        changes = await self._fleet.apply(config.runners)
+        waiting = sorted(changed - AT_RUN_TIME)
+        if waiting:
+            log.warning("reload.needs_restart", sections=waiting)
+        self._config = self._config.model_copy(update={"runners": config.runners, "log": config.log})
+        log.info("reload.done", runners=[f"{change.kind.value} {change.name}" for change in changes])
+        return True
