@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.access.callers import caller_of
 from gateway.api.asking import NoRunner, bound_to
@@ -18,6 +18,26 @@ def runner_for(request: web.Request) -> Runner:
     first: a tab is told of its jobs one after the other. Raises NoRunner.
     """
     return _executing(request) or bound_to(request)
+
+
+def holder_of_named_file(request: web.Request) -> tuple[Runner, str] | None:
+    """The runner that wrote the output which the query names as ``/view`` does, and the path with its own name of it.
+
+    Previews of custom nodes (``/vhs/viewvideo?filename=…&type=output``) read a runner's files by the names that they
+    were told, which are the pool's. None: the query names no output that a runner has.
+    """
+    query, rooms = request.query, services(request)
+    filename, kind = query.get("filename"), query.get("type", "output")
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) or not filename:
+        return None
+    row = rooms.outputs.find(kind, query.get("subfolder", ""), filename)
+    runner = rooms.pool.get(row.runner) if row is not None and not row.lost else None
+    if row is None or runner is None or not runner.is_ready:
+        return None
+    own = {"filename": row.runner_filename}
+    if query.get("subfolder", "") != row.runner_subfolder:
+        own["subfolder"] = row.runner_subfolder
+    return runner, request.rel_url.update_query(own).raw_path_qs
 
 
 def another_than(request: web.Request, gone: Runner) -> Runner:

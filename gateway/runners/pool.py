@@ -15,6 +15,7 @@ from gateway.comfyui.object_info import Conflict
 from gateway.runners.runner import Runner, RunnerState
 
 NAMED_IN_LOG_MOST = 10  # node classes
+VARIANTS_MOST = 8  # definitions of one node class that are compared with new ones
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,8 @@ class Pool:
         self._shown_info: dict[str, Any] = {}
         self._shown_for: Version | None = None
         self._conflicts: frozenset[Conflict] = frozenset()
+        self._shared: dict[str, int] = {}  # runner -> the catalogue_version whose definitions are shared
+        self._definitions: dict[str, list[Any]] = {}  # node class -> its distinct definitions
 
     def __iter__(self) -> Iterator[Runner]:
         return iter(self._runners.values())
@@ -82,6 +85,7 @@ class Pool:
         """
         version = self.shown_version
         if version != self._shown_for:
+            self._share_definitions()
             infos = [(runner.name, runner.facts.object_info) for runner in self._shown()]
             self._shown_info = object_info.merge(infos)
             self._shown_for = version
@@ -92,6 +96,7 @@ class Pool:
         """The union of the catalogues of all runners that were ever ready: a job may wait for one that is lost."""
         version = self.version
         if version != self._known_for:
+            self._share_definitions()
             if version == self.shown_version:
                 info = self.object_info()
             else:
@@ -120,6 +125,28 @@ class Pool:
     def _shown(self) -> list[Runner]:
         known = self._known()
         return [runner for runner in known if runner.health.state is not RunnerState.LOST] or known
+
+    def _share_definitions(self) -> None:
+        """Makes equal definitions of different runners one object, each catalogue once.
+
+        Merging compares every definition of every runner, at up to 50 MB each; of one object that costs nothing.
+        """
+        for runner in self._known():
+            if self._shared.get(runner.name) == runner.catalogue_version:
+                continue
+            self._shared[runner.name] = runner.catalogue_version
+            runner.facts.object_info = {
+                name: self._one_of(name, definition) for name, definition in runner.facts.object_info.items()
+            }
+
+    def _one_of(self, name: str, definition: Any) -> Any:
+        variants = self._definitions.setdefault(name, [])
+        for known in variants:
+            if known == definition:
+                return known
+        variants.append(definition)
+        del variants[:-VARIANTS_MOST]
+        return definition
 
     def _tell_conflicts(self, conflicts: frozenset[Conflict]) -> None:
         """Logs what the runners newly define differently, one line for each way in which they fall into groups."""

@@ -27,6 +27,7 @@ from gateway.clock import Clock
 from gateway.comfyui import catalogue as catalogues
 from gateway.comfyui.catalogue import Catalogue
 from gateway.comfyui.messages import Message
+from gateway.comfyui.object_info import with_upload_options
 from gateway.config import HealthConfig, RunnerConfig
 from gateway.runners.client import RunnerClient
 from gateway.runners.errors import RunnerError, RunnerMisanswered
@@ -295,6 +296,8 @@ class Runner:
         self._catalogue_digest = digest
 
     def _take_catalogue(self, object_info: dict[str, Any]) -> None:
+        # The runner's own input files are nobody's business here, and would make it a new catalogue with every upload.
+        object_info = with_upload_options(object_info, [])
         self._catalogue_read_at = self._clock.monotonic()
         if object_info == self.facts.object_info and self.facts.catalogue is not None:
             return

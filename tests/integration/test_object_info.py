@@ -155,6 +155,17 @@ async def test_different_definitions_are_logged_once(tmp_path, monkeypatch):
     assert [(line["classes"], line["runners"]) for line in told] == [(["Other"], [["gpu-0"], ["gpu-1"]])]
 
 
+async def test_a_runners_own_input_files_make_no_new_catalogue(tmp_path, monkeypatch):
+    monkeypatch.setattr(object_info, "FRESH_SECONDS", 0.0)
+    info = node("Load")
+    info["Load"]["input"]["required"]["choice"] = [["a.png"], {"image_upload": True}]
+    async with running_pool(tmp_path, 1, options=knowing(info)) as pool, Client.connected(pool.base) as client:
+        before, version = await answered(client), pool.rooms.pool.version
+        info["Load"]["input"]["required"]["choice"][0].append("pushed.png")
+        assert await answered(client, **NO_CACHE) == before
+        assert pool.rooms.pool.version == version
+
+
 async def test_nothing_is_known_yet(tmp_path):
     async with running_pool(tmp_path, 0) as pool, Client.connected(pool.base) as client:
         answer = await client.get("/object_info", status=503)

@@ -86,6 +86,31 @@ async def test_the_runner_that_executes_a_job_of_the_client_answers(pool):
             simulator.resume()
 
 
+async def test_a_query_that_names_an_output_goes_to_its_runner_under_the_runners_name(pool):
+    for simulator in pool.simulators:
+        simulator.pause()
+    async with Client.connected(pool.base) as client:
+        jobs = [await client.submit(save_graph(seed)) for seed in (1, 2)]
+        for simulator in pool.simulators:
+            await simulator.held()
+            simulator.resume()
+        told = {}
+        for prompt_id in jobs:
+            await client.hear_until("executing", node=None, prompt_id=prompt_id)
+        for prompt_id in jobs:
+            outputs = (await client.history(prompt_id))["outputs"]
+            told |= {item["filename"]: prompt_id for output in outputs.values() for item in output["images"]}
+        assert len(told) == 2
+        runners = set()
+        for filename in told:
+            query = {"filename": filename, "type": "output", "subfolder": "", "format": "video/h264"}
+            async with client.http.get(f"{pool.base}/tn/echo", params=query) as answer:
+                runners.add(answer.headers["X-Gateway-Runner"])
+                asked = URL((await answer.json())["path"]).query
+            assert dict(asked) == query | {"filename": "out_00001_.png"}
+        assert runners == {"gpu-0", "gpu-1"}
+
+
 async def test_a_runner_that_cannot_be_reached_is_passed_over(pool, client):
     await pool.simulator("gpu-0").refuse()
     status, told = await client.post("/tn/echo", {"a": 1})
