@@ -31,12 +31,24 @@ async def test_an_invalid_prompt_gets_the_runners_own_answer_at_once(tmp_path, v
         assert sorted(pool.executed) == sorted(ids)
 
 
-async def test_an_id_that_was_refused_can_be_used_for_the_corrected_prompt(tmp_path):
+async def test_an_id_that_was_refused_can_be_used_for_the_corrected_prompt(tmp_path, monkeypatch):
+    """At once, while the refused one's row is still to be removed."""
     async with running_pool(tmp_path, 1) as pool, Client.connected(pool.base) as client:
-        for _ in range(5):
+        db, later = pool.rooms.db, []
+        write_behind, flushed = db.write_behind, db.flushed
+
+        async def flushed_with_later():
+            while later:
+                write_behind(*later.pop(0))
+            await flushed()
+
+        with monkeypatch.context() as slow:
+            slow.setattr(db, "write_behind", lambda *operations: later.append(operations))
+            slow.setattr(db, "flushed", flushed_with_later)
             status, _ = await client.post("/prompt", {"prompt": INVALID, "prompt_id": "mine"})
-            assert status == 400
-        assert await client.submit(save_graph(1), prompt_id="mine") == "mine"
+            assert (status, len(later)) == (400, 2)
+            assert await client.submit(save_graph(1), prompt_id="mine") == "mine"
+            await flushed_with_later()
         await client.hear_end("mine")
 
 
