@@ -92,8 +92,8 @@ class Follower:
         told = messages.with_prompt_id(message, attempt.job.id)
         if message.type == "executed":
             told = await self._executed(attempt, told)
-            if not attempt.is_open or attempt.is_closing:
-                return  # lost or ended meanwhile; whoever ended it has told the output from the runner's history
+            if not attempt.is_open:
+                return  # lost meanwhile; or ended, and whoever ended it tells the output from the runner's history
         self._remember(attempt, told)
         self._registry.listener.job_message(attempt.job, told)
 

@@ -105,6 +105,15 @@ class TestValues:
         """
         assert [(each.name, each.tags) for each in load(text).runners] == [("a", ("x",)), ("b", ("x",))]
 
+    @pytest.mark.parametrize("mode", ["auto", "raw", "focus", "serial"])
+    def test_session_modes(self, load, mode):
+        assert load(f"runners: []\nsessions: {{mode: {mode}}}").sessions.mode == mode
+        assert load("runners: []").sessions.mode == "auto"
+
+    def test_an_unknown_session_mode_is_a_fault(self, faults_of):
+        (fault,) = faults_of("runners: []\nsessions: {mode: quick}")
+        assert fault.path == "sessions.mode"
+
 
 class TestSubstitution:
     def test_variables_within_any_string(self, load):

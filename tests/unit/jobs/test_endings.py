@@ -191,3 +191,18 @@ async def test_a_standing_link_is_given_time_to_tell_the_end(room):
     room.clock.seconds += 10
     await room.endings.found_ended(attempt, entry, link_stood=True)
     assert attempt.job.state is JobState.COMPLETED
+
+
+async def test_a_loss_is_told_before_the_job_begins_anew(room):
+    attempt = await room.running("a")
+    room.endings.lost(attempt, "gone")
+    assert room.listener.lost == ["a"]
+
+
+async def test_a_job_that_is_cancelled_after_its_runner_was_lost_is_ended_for_its_client(room):
+    attempt = await room.running("a")
+    room.endings.lost(attempt, "gone")
+    assert await room.control.cancel(attempt.job)
+    assert room.listener.types() == ["execution_start", "execution_interrupted", "done"]
+    assert (await row_of(room)).state == "cancelled"
+    assert "a" in room.history

@@ -284,3 +284,29 @@ async def test_what_a_late_client_needs_is_kept(room):
         ("executing", "9"),
     ]
     assert attempt.job.live.progress_state.data["nodes"] == {"2": {}}
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_progress_texts_are_told_in_the_long_form_under_the_clients_id(room, announced):
+    await room.held("b")
+    attempt = await room.running("not-a-uuid")
+    room.runner.link.server_flags = {"supports_progress_text_metadata": announced}
+    text = frames.ProgressText("9", "half", attempt.runner_prompt_id if announced else None)
+    await room.follower.binary(room.runner, frames.progress_text_frame(text))
+    ((job_id, told),) = room.listener.frames
+    assert job_id == "not-a-uuid"
+    assert frames.decode_progress_text(told, has_prompt_id=True) == frames.ProgressText("9", "half", "not-a-uuid")
+
+
+async def test_an_output_of_a_runner_that_is_lost_meanwhile_is_not_told(room, monkeypatch):
+    attempt = await room.running()
+    public_names = room.endings.public_names
+
+    async def lost_meanwhile(*args):
+        room.endings.lost(attempt, "gone")
+        return await public_names(*args)
+
+    monkeypatch.setattr(room.endings, "public_names", lost_meanwhile)
+    await room.tell(attempt, "executed", node="9", display_node="9", output=PICTURE)
+    assert room.listener.types() == ["execution_start"]
+    assert attempt.job.live.executed == []

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from gateway.jobs.job import Options
 from gateway.jobs.registry import link_sid
 from gateway.jobs.states import AttemptState, IllegalTransition, JobState
 from gateway.storage import jobs as job_rows
@@ -144,3 +145,28 @@ async def test_shown_is_in_the_order_of_the_queue(room):
 def test_the_sid_at_a_runner_is_the_same_in_every_life():
     assert link_sid("gateway", "gpu-0") == link_sid("gateway", "gpu-0")
     assert len({link_sid("gateway", "gpu-0"), link_sid("gateway", "gpu-1"), link_sid("other", "gpu-0")}) == 3
+
+
+async def test_a_job_that_runs_alone_waits_for_every_other_of_its_client(room):
+    alone = Options(runs_alone=True)
+    held = await room.held("a")
+    await room.pending("b", options=alone)
+    await room.pending("c", options=alone, client_id="other")
+    await room.pending("d", options=alone, owner="other")
+    assert room.registry.must_wait(room.job(options=alone))
+    assert not room.registry.must_wait(room.job())
+    assert not room.registry.must_wait(room.job(options=alone, client_id=None))
+    assert room.registry.runners_of_lane(room.job(options=alone)) == {"gpu-0"}
+    assert [job_id for job_id in "bcd" if room.registry.waiting.is_held_back(job_id)] == ["b"]
+    room.registry.turn_attempt(held, AttemptState.LOST)
+    assert not room.registry.waiting.is_held_back("b")
+
+
+async def test_a_probe_holds_no_lane(room):
+    alone = Options(runs_alone=True)
+    job = room.job("a", options=alone)
+    room.registry.add(job)
+    attempt = room.registry.new_attempt(job, "gpu-0", probe=True)
+    assert not room.registry.must_wait(room.job(options=alone))
+    room.registry.turn_attempt(attempt, AttemptState.HELD)
+    assert room.registry.must_wait(room.job(options=alone))

@@ -23,7 +23,7 @@ async def test_a_job_comes_back_as_it_was_without_its_secrets(room):
         number=-4,
         extra_data={"extra_pnginfo": {"workflow": {"id": "w"}}},
         secrets={"api_key_comfy_org": "s3cret"},
-        options=Options(["9"], ("sdxl",)),
+        options=Options(["9"], ("sdxl",), runs_alone=True),
     )
     row = rows.row_of(job)
     assert b"s3cret" not in b"".join(value for value in vars_of(row) if isinstance(value, bytes))

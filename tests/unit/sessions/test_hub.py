@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.room import NO_NEEDS, NOW_MS, PROMPT
+from support.room import NO_NEEDS, NOW_MS, PROMPT, StandingClock
 
 from gateway.comfyui import frames, messages
 from gateway.config import SessionsConfig
@@ -189,3 +189,45 @@ async def test_flags_are_answered_with_the_pools(hub):
 async def test_an_id_is_made_as_comfyui_makes_it():
     assert len(Hub.new_sid()) == 32
     assert Hub.new_sid() != Hub.new_sid()
+
+
+async def test_a_client_that_stays_away_is_forgotten():
+    clock = StandingClock()
+    hub = Hub(dict, SessionsConfig(mode="serial"), clock)
+    hub.live = Live()
+    for name in ("first", "second"):
+        hub.job_message(job(client_id=name), messages.execution_success("a", 2))
+        clock.seconds += hubs.MISSED_SECONDS / 2 + 1
+    assert heard(connect(hub, "first")) == [("status", 0)]
+    assert heard(connect(hub, "second")) == [("status", 0), "execution_success"]
+    clock.seconds += 10 * hubs.MISSED_SECONDS
+    assert len(hub._clients) == 2, "not while it is connected"
+
+
+async def test_a_second_owner_with_the_same_id_is_another_client(hub):
+    connect(hub, owner="alice")
+    theirs = connect(hub, owner="bob")
+    hub.job_message(job(owner="bob"), started())
+    assert heard(theirs) == [("status", 0), "execution_start"]
+
+
+@pytest.mark.parametrize("configured", ["auto", "raw", "focus", "serial"])
+@pytest.mark.parametrize("asked", [None, "raw", "serial"])
+async def test_who_runs_alone(configured, asked):
+    hub = Hub(dict, SessionsConfig(mode=configured))
+    hub.live = Live()
+    assert hub.runs_alone("", "client") is (configured == "serial")
+    hub.connected(session(), asked)
+    assert hub.runs_alone("", "client") is ((asked or configured) == "serial")
+
+
+async def test_a_tab_is_told_one_job_after_the_other(hub):
+    opened = connect(hub)
+    hub.negotiated(opened, {"supports_preview_metadata": True})
+    heard(opened)
+    for job_id in ("a", "b"):
+        hub.job_message(job(job_id), started(job_id))
+    hub.job_frame(job("b"), PREVIEW)
+    assert heard(opened) == ["execution_start"]
+    hub.job_lost(job("a"))
+    assert heard(opened) == ["execution_start"]
