@@ -17,6 +17,7 @@ import aiohttp
 import yaml
 
 PATIENCE_SECONDS = 60.0
+SHUTDOWN_SECONDS = 10.0
 PORTS = range(15_000, 30_000)  # below those that the system gives to outgoing connections
 
 
@@ -163,7 +164,7 @@ def write_config(folder: Path, runners: Sequence[RunnerProcess], **sections: Any
     """The configuration of a gateway over these runners, on a port of its own; lives of the gateway share it."""
     path = folder / "config.yaml"
     settings = {
-        "server": {"port": free_port(), "shutdown_seconds": 5},
+        "server": {"port": free_port(), "shutdown_seconds": SHUTDOWN_SECONDS},
         "data_dir": str(folder / "data"),
         "health": {"interval_seconds": 0.2, "grace_seconds": 5},
         "runners": [{"name": runner.name, "endpoint": runner.url} for runner in runners],
