@@ -13,7 +13,7 @@ from gateway.runners.runner import Runner
 from gateway.sessions.session import Session
 
 SUBSCRIBE_PATH = "/internal/logs/subscribe"
-SUBSCRIBE_SECONDS = 10.0
+SUBSCRIBE_SECONDS = 5.0
 
 RunnerOf = Callable[[], str | None]
 FindRunner = Callable[[str], Runner | None]
