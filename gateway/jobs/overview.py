@@ -45,6 +45,7 @@ class Overview:
         return {
             "state": job.state.value,
             "reason": job.reason or None,
+            "runner": job.runner,
             "position": None if position is None else position + 1,
             "refused_by": dict(job.refused_by),
             "placement": self._placement(job) if job.state is JobState.PENDING else None,
