@@ -79,7 +79,7 @@ class Endings:
         await asyncio.shield(ending)
 
     async def settled(self) -> None:
-        """Returns once every end that has begun to be written down is written, or has failed to be."""
+        """Returns once every end that has begun to be written down is written and told, or has failed to be."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _ended_on_runner(self, attempt: Attempt, entry: dict[str, Any] | None) -> None:
@@ -271,10 +271,19 @@ class Endings:
         )
         last = job.attempts[-1].runner if job.attempts else None
         self._record(job, state, entry, last, reason)
+        telling = asyncio.create_task(self._tell_when_stored(job, terminal), name=f"end {job.id}")
+        self._under_way.add(telling)
+        telling.add_done_callback(self._under_way.discard)
+
+    async def _tell_when_stored(self, job: Job, terminal: Message) -> None:
+        await self._stored(job)
         self._tell_end(job, [terminal])
 
     async def _end(self, job: Job, state: JobState, entry: dict[str, Any], runner: str, reason: str) -> None:
         self._record(job, state, entry, runner, reason)
+        await self._stored(job)
+
+    async def _stored(self, job: Job) -> None:
         try:
             await self._db.flushed()
         except StorageError as error:

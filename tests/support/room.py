@@ -287,3 +287,4 @@ async def jobs_room(folder: Path, *runners: PlayedRunner, retries: int = 2, pois
         reconciler, control = Reconciler(registry, dispatcher), Control(dispatcher, endings)
         yield Room(db, clock, listener, registry, history, endings, pool, dispatcher, follower, reconciler, control)
         await dispatcher.close()
+        await endings.settled()

@@ -14,6 +14,7 @@ async def settled(room):
     """Until no dispatch is under way."""
     while room.dispatcher._tasks:
         await asyncio.gather(*room.dispatcher._tasks)
+    await room.endings.settled()
 
 
 async def test_slots_are_filled_in_order_and_no_further(room):

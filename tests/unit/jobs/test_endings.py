@@ -203,6 +203,21 @@ async def test_a_job_that_is_cancelled_after_its_runner_was_lost_is_ended_for_it
     attempt = await room.running("a")
     room.endings.lost(attempt, "gone")
     assert await room.control.cancel(attempt.job)
+    await room.endings.settled()
     assert room.listener.types() == ["execution_start", "execution_interrupted", "done"]
     assert (await row_of(room)).state == "cancelled"
     assert "a" in room.history
+
+
+async def test_an_end_that_the_gateway_makes_is_stored_before_it_is_told(room):
+    """Else a crash in between would run the job again, after its client has heard of its end."""
+    job = await room.pending()
+    stored_when_told = []
+    room.endings.failed(job, "RunnerLost", "gone")
+    assert room.listener.types() == []
+    flushed = asyncio.create_task(room.db.flushed())
+    room.listener.job_message = lambda job, message: stored_when_told.append(not room.db._writer._queue)
+    await room.endings.settled()
+    await flushed
+    assert stored_when_told == [True, True]
+    assert (await row_of(room)).state == "failed"
