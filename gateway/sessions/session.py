@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -41,6 +42,7 @@ class Session:
         self.flags: dict[str, object] = {}
         self.server_flags: dict[str, object] = {}  # as announced to this client
         self.dropped_previews = 0
+        self.on_sent: Callable[[], None] = lambda: None  # called when the client has taken a frame
         self.traffic = Traffic()  # the hub's, once it knows the session
         self._socket = socket
         self._limits = limits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from aiohttp import WSMsgType, web
@@ -10,6 +11,8 @@ from aiohttp import WSMsgType, web
 from gateway.access.callers import BROWSERS, caller_of
 from gateway.api.services import services
 from gateway.comfyui import messages
+from gateway.sessions.heartbeat import Heartbeat
+from gateway.sessions.hub import Hub
 from gateway.sessions.session import Session
 
 MESSAGE_BYTES_MOST = 4 * 1024 * 1024  # aiohttp's own limit, and so ComfyUI's
@@ -23,20 +26,28 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     """
     rooms = services(request)
     limits = rooms.config.sessions
-    socket = web.WebSocketResponse(heartbeat=limits.heartbeat_seconds, max_msg_size=MESSAGE_BYTES_MOST)
+    socket = web.WebSocketResponse(autoping=False, max_msg_size=MESSAGE_BYTES_MOST)
     await socket.prepare(request)
+    if request.transport is None:
+        return socket  # gone again
+    heartbeat = Heartbeat(socket, request.transport, limits.heartbeat_seconds)
     sid = request.query.get("clientId") or rooms.hub.new_sid()
     session = Session(sid, caller_of(request).owner, socket, limits)
     request.app[BROWSERS].opened(request, sid)
-    sender = asyncio.create_task(session.run(), name=f"session {sid}")
+    session.on_sent = heartbeat.sent
+    tasks = [
+        asyncio.create_task(session.run(), name=f"session {sid}"),
+        asyncio.create_task(heartbeat.run(), name=f"heartbeat {sid}"),
+    ]
     rooms.hub.broadcasts.joined(sid, partial(_heard_runner, request))
     rooms.hub.connected(session, request.query.get("mode"))
     try:
-        await _listen(socket, rooms.hub.negotiated, session)
+        await _listen(socket, rooms.hub, session, heartbeat)
     finally:
         rooms.hub.disconnected(session)
-        sender.cancel()
-        await asyncio.gather(sender, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await rooms.hub.broadcasts.left(sid, rooms.pool.get)
     return socket
 
@@ -47,12 +58,16 @@ def _heard_runner(request: web.Request) -> str | None:
     return runner.name if runner is not None else None
 
 
-async def _listen(socket: web.WebSocketResponse, negotiated: object, session: Session) -> None:
+async def _listen(socket: web.WebSocketResponse, hub: Hub, session: Session, heartbeat: Heartbeat) -> None:
     first = True
     async for frame in socket:
+        heartbeat.heard()
+        if frame.type is WSMsgType.PING:
+            with suppress(ConnectionError):
+                await socket.pong(frame.data)
         if frame.type is not WSMsgType.TEXT or not first:
             continue
         first = False
         message = messages.parse(frame.data)
         if message is not None and message.type == "feature_flags":
-            negotiated(session, message.data)  # type: ignore[operator]
+            hub.negotiated(session, message.data)
