@@ -73,8 +73,8 @@ class ServerConfig(_Section):
 
 class RunnerConfig(_Section):
     """One ComfyUI server. `headers` go with every request to this runner and to no other; `prefetch` is how many
-    prompts it may hold beyond the one it runs; `weight` is its share where runners are otherwise equal. Without new work
-    are `disabled` ones, whose running job goes on, and those in `drain`, whose job is moved after a while.
+    prompts it may hold beyond the one it runs; `weight` is its share where runners are otherwise equal. `disabled` and
+    `drain` ones get no new work; a job that runs on the first goes on, on the second it is moved after a while.
     """
 
     name: RunnerName
