@@ -1,0 +1,20 @@
+"""The options of the runs under faults, and the seeds that they ask for."""
+
+import pytest
+
+SEEDS = 200
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("chaos")
+    group.addoption("--seeds", type=int, default=SEEDS, help="how many seeds tests/chaos runs, from 0 or --first-seed")
+    group.addoption("--first-seed", type=int, default=0)
+    group.addoption("--seed", type=int, default=None, help="replay this seed only, with its whole timeline")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "chaos_seed" in metafunc.fixturenames:
+        options = metafunc.config.option
+        first = options.first_seed
+        seeds = [options.seed] if options.seed is not None else range(first, first + options.seeds)
+        metafunc.parametrize("chaos_seed", seeds)
