@@ -194,6 +194,7 @@ class Endings:
 
     async def _as_ours(self, attempt: Attempt, entry: dict[str, Any]) -> dict[str, Any]:
         job = attempt.job
+        attempt.cached_nodes.update(_cached_nodes(entry))  # the link may have missed which
         found = await self.public_names(attempt, entry.get("outputs") or {})
         prompt = entry["prompt"][2] if len(entry.get("prompt") or ()) > 2 else job.prompt
         return history.rewrite_entry(
@@ -230,7 +231,7 @@ class Endings:
             job.prompt,
             client_extra_data(job),
             job.outputs_to_execute,
-            attempt.outputs,
+            {**attempt.untold, **attempt.outputs},
             [_with_timestamp(message, self._clock) for message in told if message is not None],
             {},
             attempt.terminal is not None and attempt.terminal.type == "execution_success",
@@ -328,6 +329,11 @@ def _state_of(entry: dict[str, Any]) -> JobState:
         return JobState.COMPLETED
     kinds = {kind for kind, _ in status.get("messages") or ()}
     return JobState.CANCELLED if "execution_interrupted" in kinds else JobState.FAILED
+
+
+def _cached_nodes(entry: dict[str, Any]) -> set[str]:
+    told = (entry.get("status") or {}).get("messages") or ()
+    return {str(node) for kind, data in told if kind == "execution_cached" for node in data.get("nodes") or ()}
 
 
 def _terminal_of(entry: dict[str, Any], job_id: str) -> Message | None:

@@ -16,7 +16,7 @@ from gateway.comfyui import frames, messages, outputs
 from gateway.comfyui.frames import BinaryEvent, FrameError
 from gateway.comfyui.messages import Message
 from gateway.jobs.endings import Endings
-from gateway.jobs.job import Attempt
+from gateway.jobs.job import Attempt, Live
 from gateway.jobs.post import history_entry
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState
@@ -89,13 +89,24 @@ class Follower:
             await self._ended(runner, attempt)
             return
         self._registry.started(attempt)
+        if attempt.job.live.start is None and message.type != "execution_start":
+            self._tell_start(attempt)
         told = messages.with_prompt_id(message, attempt.job.id)
         if message.type == "executed":
+            if not _tells_whether_fresh(attempt.job.live, message):
+                attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
+                return  # told with the end, when the runner's history says which nodes were cached
             told = await self._executed(attempt, told)
             if not attempt.is_open:
                 return  # lost meanwhile; or ended, and whoever ended it tells the output from the runner's history
         self._remember(attempt, told)
         self._registry.listener.job_message(attempt.job, told)
+
+    def _tell_start(self, attempt: Attempt) -> None:
+        """The link was not there when the job began; to a client, what comes first is the start."""
+        start = messages.execution_start(attempt.job.id, attempt.started_at or 0)
+        self._remember(attempt, start)
+        self._registry.listener.job_message(attempt.job, start)
 
     async def _executed(self, attempt: Attempt, message: Message) -> Message:
         """The files of an output under their public names, without the ids that only the runner knows."""
@@ -176,3 +187,13 @@ class Follower:
         )
         if waiting_for_answer:
             self._early.setdefault(runner.name, deque(maxlen=EARLY_MOST)).append(message)
+
+
+def _tells_whether_fresh(live: Live, message: Message) -> bool:
+    """Whether it is known that the node ran in this job, or that it did not and its files are an earlier job's.
+
+    A cached node's output comes without an ``executing`` before it (ComfyUI execution.py execute).
+    """
+    if live.cached is not None or not message.data.get("output"):
+        return True
+    return live.executing is not None and live.executing.data.get("node") == message.data.get("node")

@@ -60,6 +60,7 @@ class Attempt:
     replaced: dict[tuple[str, str], Any] = field(default_factory=dict)
     cached_nodes: set[str] = field(default_factory=set)
     outputs: dict[str, Any] = field(default_factory=dict)  # as told to the client, by node id
+    untold: dict[str, Any] = field(default_factory=dict)  # outputs of nodes that may have been cached, by node id
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
     end_seen_at: float | None = None  # monotonic seconds: the runner's history had it before the link told its end

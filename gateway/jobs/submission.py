@@ -260,6 +260,7 @@ class Submissions:
         if job.state is JobState.SUBMITTING and not attempt.is_open:
             return None
         # It may be running: never sent twice, so accepted, and its runner will tell.
+        job.outputs_to_execute = _outputs_to_execute(job, {}, self._pool.catalogue())
         self._settle_state(job)
         if was_probe and attempt.state is AttemptState.HELD:
             await self._dispatcher.withdraw(attempt)
