@@ -60,17 +60,25 @@ async def probe(runner: RunnerConfig, *, timeout: float = PROBE_SECONDS) -> Prob
     """Ask one runner all QUESTIONS, with its headers and without following redirects."""
     client = RunnerClient(runner.name, runner.endpoint, runner.plain_headers(), connect_seconds=timeout)
     try:
-        answers = await asyncio.gather(
-            *(client.get_json(path, timeout=timeout) for path in QUESTIONS), return_exceptions=True
-        )
+        answered, _ = await interview(runner, client, timeout=timeout)
     finally:
         await client.close()
+    return answered
+
+
+async def interview(runner: RunnerConfig, client: RunnerClient, *, timeout: float) -> tuple[Probe, dict[str, Json]]:
+    """Ask all QUESTIONS over a client that the caller closes. Returns the /object_info too, empty where it failed."""
+    answers = await asyncio.gather(
+        *(client.get_json(path, timeout=timeout) for path in QUESTIONS), return_exceptions=True
+    )
     for answer in answers:
         if isinstance(answer, RunnerError):
-            return _failed(runner, answer)
+            return _failed(runner, answer), {}
         if isinstance(answer, BaseException):
             raise answer
-    return _answered(runner, *answers)
+    answered = _answered(runner, *answers)
+    object_info = answers[QUESTIONS.index("/object_info")]
+    return answered, object_info if answered.ok and isinstance(object_info, dict) else {}
 
 
 def _failed(runner: RunnerConfig, error: RunnerError) -> Probe:

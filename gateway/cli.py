@@ -94,6 +94,29 @@ def check(
 
 
 @app.command()
+def doctor(
+    config: ConfigOption = Path("config.yaml"),
+    url: Annotated[str | None, typer.Option(metavar="URL", help="A gateway that should be serving.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Tell what is wrong with the pool, why it matters and what to do.
+
+    Exit code 0: nothing but hints; 1: a problem; 2: the configuration is wrong.
+    """
+    settings = _load(config)
+    from gateway.doctor.examination import diagnose
+    from gateway.doctor.findings import Severity, report
+
+    findings = asyncio.run(diagnose(settings, url))
+    if as_json:
+        print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        print(report(findings, len(settings.runners)))
+    if any(finding.severity is Severity.PROBLEM for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")] = 8188,
     runners: Annotated[int, typer.Option(min=1, max=16, help="How many simulated runners.")] = 3,
