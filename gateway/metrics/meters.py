@@ -5,7 +5,14 @@ Labels are bounded: states, ends and routes are enumerated, runners are the oper
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from gateway.clock import Clock
 from gateway.jobs.job import Attempt, Job
@@ -23,6 +30,8 @@ ENDS_TOLD = {
     "execution_interrupted": "interrupted",
 }  # how a runner ends an attempt
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # else each counter has a time series of its birth
+
 
 class Meters:
     """The counters and histograms of one gateway, in a registry of their own. It is a Watcher of the jobs' registry."""
@@ -30,6 +39,8 @@ class Meters:
     def __init__(self, clock: Clock) -> None:
         self.registry = registry = CollectorRegistry()
         self._clock = clock
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
         self._accepted = Counter("comfy_gateway_jobs_accepted", "Prompts accepted.", registry=registry)
         self._refused = Counter(
             "comfy_gateway_jobs_refused", "Prompts refused by validation, or for want of a runner.", registry=registry
