@@ -308,6 +308,8 @@ class Dispatcher:
         """Brings an attempt to where the runner says it stands."""
         if not attempt.is_open or attempt.is_closing:
             return
+        if found.fate is not Fate.GONE:
+            attempt.job.was_accepted = True  # a runner has it, so a runner has validated it
         if found.fate is Fate.RUNNING:
             self._registry.started(attempt)
         elif found.fate is Fate.PENDING:
@@ -331,7 +333,7 @@ class Dispatcher:
         job = attempt.job
         self._registry.turn_attempt(attempt, AttemptState.REFUSED, refused.words)
         if not job.was_accepted:
-            self._endings.dropped(job, f"refused by {attempt.runner} before its client had an answer")
+            self._endings.forgotten(job, f"refused by {attempt.runner} before its client had an answer")
             return
         job.refused_by[attempt.runner] = refused.words
         log.warning("job.refused_after_acceptance", job=job.id, runner=attempt.runner, reason=refused.words)

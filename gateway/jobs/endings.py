@@ -26,7 +26,7 @@ from gateway.jobs.job import Attempt, Job, Live
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.storage import jobs as job_rows
-from gateway.storage.database import Database
+from gateway.storage.database import Database, Operation
 from gateway.storage.errors import StorageError
 
 UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
@@ -183,10 +183,16 @@ class Endings:
             self.interrupted(job, reason)
             return
         self._registry.turn(job, JobState.CANCELLED, reason)
-        now = self._clock.wall_ms()
-        self._db.write_behind(
-            job_rows.update_job(job.id, state=JobState.CANCELLED.value, ended_at=now, reason=reason, hidden=True)
-        )
+        end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason}
+        self._leave(job_rows.update_job(job.id, **end, hidden=True))
+
+    def forgotten(self, job: Job, reason: str) -> None:
+        """A job whose client never had an answer turns out to be invalid: as if it had never been submitted."""
+        self._registry.turn(job, JobState.CANCELLED, reason)
+        self._leave(job_rows.delete_job(job.id))
+
+    def _leave(self, trace: Operation) -> None:
+        self._db.write_behind(trace)
         self._registry.listener.queue_changed()
         self.on_slot_free()
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.comfyui import json_text
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
+from gateway.storage.errors import StorageError
 
 LISTED_MOST = 10_000  # jobs
 WARM_ENTRIES = 512  # entries kept in memory: clients ask for a job's entry right after its end
@@ -105,6 +107,8 @@ class History:
             max_items: at most so many; the newest ones where ``offset`` is negative.
             offset: from the oldest.
         """
+        with suppress(StorageError):  # what has ended a moment ago is to be in it; without the disk, what was stored is
+            await self._db.flushed()
         if offset < 0 and max_items is not None:
             found = await job_rows.load_finished(self._db, owner=owner, newest=min(max_items, LISTED_MOST))
         elif offset < 0:

@@ -12,6 +12,8 @@ from gateway.jobs.states import AttemptState, JobState
 from gateway.scheduling.needs import needs_of
 from gateway.storage.jobs import AttemptRow, JobRow
 
+TAKEN = frozenset({AttemptState.HELD, AttemptState.RUNNING, AttemptState.ENDED, AttemptState.WITHDRAWN})
+
 
 def row_of(job: Job) -> JobRow:
     """The row of a job that has just been submitted. Secrets are left out."""
@@ -57,7 +59,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         created_at=row.created_at,
         state=JobState(row.state),
         outputs_to_execute=json_text.loads(row.outputs_to_execute),
-        was_accepted=row.state != JobState.SUBMITTING,
+        was_accepted=row.state != JobState.SUBMITTING or any(attempt.state in TAKEN for attempt in attempts),
         reason=row.reason or "",
     )
     job.attempts = [

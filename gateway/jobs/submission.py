@@ -247,6 +247,7 @@ class Submissions:
             self._registry.turn_attempt(attempt, AttemptState.REFUSED, outcome.words)
             log.info("prompt.refused", job=job.id, runner=attempt.runner, reason=outcome.words)
             self._registry.turn(job, JobState.REFUSED, outcome.words)
+            await self._db.flushed()  # or a crash now would have it validated, and perhaps run, once more
             return Answer(outcome.status, outcome.body, outcome.content_type, attempt.runner, job.id)
         if isinstance(outcome, InDoubt):
             return await self._in_doubt(job, attempt, outcome)
