@@ -21,6 +21,7 @@ from gateway.simulator.runner import RunnerState
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 1024  # connections waiting to be taken
+_SHUTDOWN_SECONDS = 0.01  # for handlers whose connection is cut; aiohttp takes 0 for no limit
 _KILLED = 137  # exit status of a process that got SIGKILL
 
 # A real server prints a traceback for each of its 500s; here they are part of the play.
@@ -188,7 +189,7 @@ class Simulator:
     async def _listen(self) -> None:
         app = build_application(self.state, self)
         self._app_runner = web.AppRunner(
-            app, access_log=None, logger=_http_logger, shutdown_timeout=0, handle_signals=False
+            app, access_log=None, logger=_http_logger, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False
         )
         await self._app_runner.setup()
         site = web.TCPSite(self._app_runner, self.options.host, self._port, backlog=_BACKLOG, reuse_address=True)
