@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import aiohttp
 import yaml
 from support.client import Client
 from support.graphs import save_graph
@@ -75,9 +76,9 @@ async def test_sigterm_refuses_prompts_finishes_dispatches_and_exits_with_0(tmp_
 
             await runner.control("faults", clear=True)
             accepted = await under_way
-            async for _ in client.socket:
+            while (frame := await client.socket.receive(PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT:
                 pass
-            assert client.socket.close_code == 1001
+            assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, 1001)
             assert await asyncio.wait_for(gateway.process.wait(), PATIENCE_SECONDS) == 0
         await runner.control("resume")
         async with gateway_process(config) as gateway, Client.connected(gateway.url) as client:
