@@ -40,12 +40,14 @@ RUN = 'button[data-testid="queue-button"], [data-testid="queue-button"] button'
 
 
 @asynccontextmanager
-async def open_tab(chromium: str, base: str, frontend: str, shots: str) -> AsyncIterator[Tab]:
+async def open_tab(
+    chromium: str, base: str, frontend: str, shots: str, *, size: ViewportSize | None = None
+) -> AsyncIterator[Tab]:
     """A tab on the page at ``base``; ``shots`` names the folder for pictures of it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         try:
-            page = await browser.new_page(viewport=SIZE)
+            page = await browser.new_page(viewport=size or SIZE)
             page.set_default_timeout(PATIENCE_MS)
             tab = Tab(page, base, ARTEFACTS / "screenshots" / frontend / shots)
             await tab.load()
