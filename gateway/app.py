@@ -75,6 +75,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         hub = Hub(lambda: pool.features(config.server.max_upload_size), config.sessions, clock)
         jobs = Jobs(config, db, pool, outputs, archive, staging, hub, clock)
         hub.live = jobs
+        hub.on_told = jobs.told
         jobs.submissions.runs_alone = hub.runs_alone
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)

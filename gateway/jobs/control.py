@@ -16,13 +16,16 @@ from collections.abc import Iterable
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.endings import Endings
 from gateway.jobs.job import Job
+from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 
 
 class Control:
-    """What clients do to jobs that have not ended."""
+    """What clients do to jobs that have not ended. It is written down before they are answered: a gateway that is
+    killed right after the answer carries it out in its next life. Methods raise StorageError where it could not be."""
 
-    def __init__(self, dispatcher: Dispatcher, endings: Endings) -> None:
+    def __init__(self, registry: Registry, dispatcher: Dispatcher, endings: Endings) -> None:
+        self._registry = registry
         self._dispatcher = dispatcher
         self._endings = endings
 
@@ -32,12 +35,17 @@ class Control:
         for job in found:  # the waiting ones first: none of them is to fill a slot that the others leave
             if job.is_in(JobState.PENDING):
                 self._endings.dropped(job, "deleted by its client")
-        await asyncio.gather(*(self._take_back(job) for job in found if job.is_in(JobState.DISPATCHED)))
+        on_runners = [job for job in found if job.is_in(JobState.DISPATCHED)]
+        for job in on_runners:
+            job.delete_requested = True
+        await self._registry.store_wishes(on_runners)
+        await asyncio.gather(*(self._dispatcher.obey(job.attempt) for job in on_runners if job.attempt is not None))
 
     async def cancel(self, job: Job) -> bool:
         """Ends a job whatever it does (``POST /api/jobs/{id}/cancel``). Returns False if it had ended by itself."""
         if job.is_in(JobState.PENDING):
             self._endings.dropped(job, "cancelled by its client")
+            await self._registry.store_wishes(())
             return True
         attempt = job.attempt
         if attempt is None or not job.is_in(JobState.DISPATCHED, JobState.RUNNING):
@@ -45,15 +53,11 @@ class Control:
         if attempt.is_closing or attempt.terminal is not None:
             return False
         job.cancel_requested = True
+        await self._registry.store_wishes([job])
         if attempt.state is AttemptState.POSTING:
             return True  # the dispatch under way sees it when its runner has answered
-        return await self._dispatcher.obey(attempt)
+        return await self._dispatcher.obey(attempt) or job.is_in(JobState.CANCELLED)
 
     async def interrupt(self, jobs: Iterable[Job]) -> None:
         """Interrupts those of the jobs that are running; others are left alone, as by ComfyUI's ``/interrupt``."""
         await asyncio.gather(*(self.cancel(job) for job in list(jobs) if job.is_in(JobState.RUNNING)))
-
-    async def _take_back(self, job: Job) -> None:
-        job.delete_requested = True
-        if job.attempt is not None:
-            await self._dispatcher.obey(job.attempt)

@@ -6,6 +6,7 @@ The order of an end, so that a client never hears of one that it cannot ask for:
     2. history entry and state are committed
     3. the slot is free for the next job
     4. the client is told: what it missed, the terminal message, the queue's length, ``executing`` with ``node: null``
+    5. that it was told is written down, once the last message is with its socket; until then a restart tells it again
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gateway.comfyui import graph, history, jobs_api, json_text, messages, outpu
 from gateway.comfyui.messages import Message
 from gateway.comfyui.outputs import OutputFile
 from gateway.files.outputs import OutputNames
+from gateway.jobs import retold
 from gateway.jobs.history import Ended, History
 from gateway.jobs.job import Attempt, Job, Live
 from gateway.jobs.registry import Registry
@@ -92,7 +94,7 @@ class Endings:
         except StorageError:
             attempt.is_closing = False  # reconciling comes back to it
             raise
-        terminal = attempt.terminal or _terminal_of(told, job.id) or self._interrupted(job)
+        terminal = attempt.terminal or retold.terminal_of(told, job.id) or self._interrupted(job)
         missed = list(self._missed(attempt, told))
         self._registry.turn_attempt(attempt, AttemptState.ENDED, terminal.type)
         await self._end(job, _state_of(told), told, attempt.runner, terminal.type)
@@ -184,7 +186,7 @@ class Endings:
             return
         self._registry.turn(job, JobState.CANCELLED, reason)
         end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason}
-        self._leave(job_rows.update_job(job.id, **end, hidden=True))
+        self._leave(job_rows.update_job(job.id, **end, hidden=True, told=True))
 
     def forgotten(self, job: Job, reason: str) -> None:
         """A job whose client never had an answer turns out to be invalid: as if it had never been submitted."""
@@ -253,12 +255,7 @@ class Endings:
                 for kind, data in told["status"].get("messages", [])
                 if kind in ("execution_start", "execution_cached")
             ]
-        for node, output in told["outputs"].items():
-            if node not in attempt.outputs:
-                display = told["meta"].get(node, {}).get("display_node", node)
-                data = {"node": node, "display_node": display, "output": output, "prompt_id": job.id}
-                found.append(messages.make("executed", data))
-        return found
+        return [*found, *retold.outputs_of(told, job.id, but=attempt.outputs)]
 
     def _interrupted(self, job: Job) -> Message:
         return messages.execution_interrupted(job.id, timestamp=self._clock.wall_ms())
@@ -312,6 +309,8 @@ class Endings:
                 summary=json_text.dumps(row).encode(),
                 reason=reason or None,
                 runner=runner,
+                told=job.client_id is None,
+                wish=None,
             )
         )
         self.on_slot_free()
@@ -340,15 +339,6 @@ def _state_of(entry: dict[str, Any]) -> JobState:
 def _cached_nodes(entry: dict[str, Any]) -> set[str]:
     told = (entry.get("status") or {}).get("messages") or ()
     return {str(node) for kind, data in told if kind == "execution_cached" for node in data.get("nodes") or ()}
-
-
-def _terminal_of(entry: dict[str, Any], job_id: str) -> Message | None:
-    status = entry.get("status") or {}
-    for kind, data in reversed(status.get("messages") or ()):
-        message = messages.make(kind, data)
-        if messages.is_terminal(message):
-            return messages.with_prompt_id(message, job_id)
-    return None
 
 
 def _with_timestamp(message: Message, clock: Clock) -> Message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from gateway.comfyui.messages import Message
@@ -23,6 +24,13 @@ class Options:
     partial_execution_targets: Any = None
     tags: tuple[str, ...] = ()
     runs_alone: bool = False
+
+
+class Wish(StrEnum):
+    """What a client has asked for that is to outlive the gateway; see ``Job.cancel_requested`` and the one below it."""
+
+    CANCEL = "cancel"
+    DELETE = "delete"
 
 
 @dataclass(slots=True)
@@ -115,6 +123,13 @@ class Job:
     def is_unwanted(self) -> bool:
         """True when it is not to be given to a runner any more."""
         return self.cancel_requested or self.delete_requested
+
+    @property
+    def wish(self) -> Wish | None:
+        """What its client has asked for; a cancellation asks for more than a deletion."""
+        if self.cancel_requested:
+            return Wish.CANCEL
+        return Wish.DELETE if self.delete_requested else None
 
     @property
     def attempt(self) -> Attempt | None:

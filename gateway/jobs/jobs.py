@@ -27,10 +27,12 @@ from gateway.jobs.job import Job
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
 from gateway.jobs.registry import VISIBLE, JobListener, Registry
+from gateway.jobs.retold import retell
 from gateway.jobs.states import JobState
 from gateway.jobs.submission import Submissions
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
+from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
 
@@ -81,15 +83,18 @@ class Jobs:
         self.submissions = Submissions(
             self.registry, self.history, pool, self.dispatcher, db, clock, max_pending=config.queue.max_pending
         )
-        self.control = Control(self.dispatcher, self._endings)
+        self.control = Control(self.registry, self.dispatcher, self._endings)
 
     async def start(self) -> None:
         """Finds the jobs of an earlier life again; the dispatcher opens. Raises StorageError."""
         await self.history.load()
         await recover(self._db, self.registry)
+        await retell(self._db, self.registry.listener, now=self._clock.wall_ms())
         for job in list(self.registry):
             if job.attempt is not None and self._pool.get(job.attempt.runner) is None:
                 self._endings.moved(job.attempt, "its runner is no longer configured")
+            elif job.is_unwanted and job.is_in(JobState.PENDING):
+                self._endings.dropped(job, "cancelled before it began")
         self.dispatcher.open()
 
     def fleet(self, make_runner: Callable[[RunnerConfig], Runner], drain_seconds: float) -> Fleet:
@@ -169,6 +174,10 @@ class Jobs:
     async def delete_from_history(self, job_ids: Collection[str], owner: str | None) -> None:
         """``POST /history`` with ``delete``. Raises StorageError."""
         await self.history.delete(job_ids, owner)
+
+    def told(self, job_id: str) -> None:
+        """The end of a job is with its client's socket: it is not told again after a restart."""
+        self._db.write_behind(job_rows.update_job(job_id, told=True))
 
     # RunnerObserver
 

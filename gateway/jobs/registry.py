@@ -198,6 +198,13 @@ class Registry:
             job_rows.update_job(attempt.job.id, runner=attempt.runner),
         )
 
+    async def store_wishes(self, jobs: Iterable[Job]) -> None:
+        """Writes down what clients have asked for, before they are answered; with it, all that was enqueued before.
+
+        Raises StorageError.
+        """
+        await self._db.write(*(job_rows.update_job(job.id, wish=job.wish) for job in jobs))
+
     # changes of state
 
     def turn(self, job: Job, state: JobState, reason: str = "") -> None:
@@ -260,7 +267,9 @@ class Registry:
         if attempt.state is AttemptState.RUNNING:
             return
         self.turn_attempt(attempt, AttemptState.RUNNING)
-        attempt.job.delete_requested = False  # a deletion does not touch what has begun
+        if attempt.job.delete_requested:
+            attempt.job.delete_requested = False  # a deletion does not touch what has begun
+            self._db.write_behind(job_rows.update_job(attempt.job.id, wish=attempt.job.wish))
         if attempt.job.state is not JobState.RUNNING:
             self.turn(attempt.job, JobState.RUNNING)
 

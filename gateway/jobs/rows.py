@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.comfyui import json_text
 from gateway.comfyui.catalogue import Catalogue
-from gateway.jobs.job import Attempt, Job, Options
+from gateway.jobs.job import Attempt, Job, Options, Wish
 from gateway.jobs.states import AttemptState, JobState
 from gateway.scheduling.needs import needs_of
 from gateway.storage.jobs import AttemptRow, JobRow
@@ -36,6 +36,7 @@ def row_of(job: Job) -> JobRow:
         outputs_to_execute=json_bytes(job.outputs_to_execute),
         created_at=job.created_at,
         workflow_id=job.workflow_id,
+        told=job.client_id is None,
     )
 
 
@@ -60,6 +61,8 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         state=JobState(row.state),
         outputs_to_execute=json_text.loads(row.outputs_to_execute),
         was_accepted=row.state != JobState.SUBMITTING or any(attempt.state in TAKEN for attempt in attempts),
+        cancel_requested=row.wish == Wish.CANCEL,
+        delete_requested=row.wish == Wish.DELETE,
         reason=row.reason or "",
     )
     job.attempts = [

@@ -15,6 +15,7 @@ from gateway.sessions.session import Session
 SUBSCRIBE_PATH = "/internal/logs/subscribe"
 SUBSCRIBE_SECONDS = 5.0
 
+ClientKey = tuple[str, str]  # owner and sid
 RunnerOf = Callable[[], str | None]
 FindRunner = Callable[[str], Runner | None]
 
@@ -22,63 +23,63 @@ log = structlog.get_logger(__name__)
 
 
 class Broadcasts:
-    """Who hears which runner. ``sessions`` are the open ones by their id; they are only read here."""
+    """Who hears which runner. ``sessions`` are the open ones by owner and sid; they are only read here."""
 
-    def __init__(self, sessions: Mapping[str, Session]) -> None:
+    def __init__(self, sessions: Mapping[ClientKey, Session]) -> None:
         self._sessions = sessions
-        self._runner_of: dict[str, RunnerOf] = {}
-        self._log_readers: dict[str, set[str]] = {}  # runner -> sids
+        self._runner_of: dict[ClientKey, RunnerOf] = {}
+        self._log_readers: dict[str, set[ClientKey]] = {}  # by runner
 
-    def joined(self, sid: str, runner_of: RunnerOf) -> None:
+    def joined(self, client: ClientKey, runner_of: RunnerOf) -> None:
         """A socket stands; ``runner_of`` tells which runner answers for its client at any moment."""
-        self._runner_of[sid] = runner_of
+        self._runner_of[client] = runner_of
 
-    async def left(self, sid: str, find_runner: FindRunner) -> None:
+    async def left(self, client: ClientKey, find_runner: FindRunner) -> None:
         """A socket is gone; with a client's last one go its subscriptions (ComfyUI terminal_service.py)."""
-        if sid in self._sessions:
+        if client in self._sessions:
             return
-        self._runner_of.pop(sid, None)
-        await self.unsubscribe(sid, find_runner)
+        self._runner_of.pop(client, None)
+        await self.unsubscribe(client, find_runner)
 
     # what runners send
 
     def message(self, runner: str, message: Message) -> None:
         """A text message that names no job, from a runner that runs none, or of its log."""
         readers = self._log_readers.get(runner, ()) if message.type == "logs" else self._heard_by(runner)
-        for sid in list(readers):
-            session = self._sessions.get(sid)
+        for client in list(readers):
+            session = self._sessions.get(client)
             if session is not None:
                 session.send(message)
 
     def frame(self, runner: str, frame: bytes) -> None:
         """A binary frame from a runner that runs no job."""
-        for sid in list(self._heard_by(runner)):
-            session = self._sessions.get(sid)
+        for client in list(self._heard_by(runner)):
+            session = self._sessions.get(client)
             if session is not None:
                 session.send_frame(frame)
 
-    def _heard_by(self, runner: str) -> Iterator[str]:
-        return (sid for sid, runner_of in self._runner_of.items() if runner_of() == runner)
+    def _heard_by(self, runner: str) -> Iterator[ClientKey]:
+        return (client for client, runner_of in self._runner_of.items() if runner_of() == runner)
 
     # the log
 
-    async def subscribe(self, sid: str, runner: Runner, find_runner: FindRunner) -> None:
+    async def subscribe(self, client: ClientKey, runner: Runner, find_runner: FindRunner) -> None:
         """A client that is connected is sent the runner's new log entries, and no other's. Raises RunnerError."""
-        if sid not in self._sessions:
+        if client not in self._sessions:
             return  # ComfyUI forgets such a subscription with the next entry
-        await self.unsubscribe(sid, find_runner, but=runner.name)
+        await self.unsubscribe(client, find_runner, but=runner.name)
         readers = self._log_readers.setdefault(runner.name, set())
-        readers.add(sid)
+        readers.add(client)
         try:
             await _tell(runner, enabled=True)
         except RunnerError:
-            readers.discard(sid)
+            readers.discard(client)
             raise
 
-    async def unsubscribe(self, sid: str, find_runner: FindRunner, *, but: str | None = None) -> None:
+    async def unsubscribe(self, client: ClientKey, find_runner: FindRunner, *, but: str | None = None) -> None:
         """The client is no longer sent a log; a runner whose log nobody reads any more is told."""
-        for name in [name for name, readers in self._log_readers.items() if sid in readers and name != but]:
-            self._log_readers[name].discard(sid)
+        for name in [name for name, readers in self._log_readers.items() if client in readers and name != but]:
+            self._log_readers[name].discard(client)
             if self._log_readers[name]:
                 continue
             del self._log_readers[name]

@@ -20,7 +20,7 @@ from gateway.comfyui.messages import Message
 from gateway.config import SessionsConfig
 from gateway.jobs.job import Job
 from gateway.runners.runner import Runner
-from gateway.sessions.broadcasts import Broadcasts
+from gateway.sessions.broadcasts import Broadcasts, ClientKey
 from gateway.sessions.client import Client, outlives_absence
 from gateway.sessions.modes import Mode, mode_of
 from gateway.sessions.session import Session, Traffic
@@ -28,8 +28,6 @@ from gateway.sessions.session import Session, Traffic
 MISSED_MESSAGES_MOST = 256  # kept for a client that is away
 MISSED_CLIENTS_MOST = 1_000
 MISSED_SECONDS = 900.0  # after the last news for a client that is away, it is forgotten
-
-ClientKey = tuple[str, str]  # owner and sid
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +53,11 @@ class Hub:
     ) -> None:
         self.live: LiveJobs
         self.traffic = Traffic()
+        self.on_told: Callable[[str], None] = lambda _job_id: None  # the end of a job is with its client's socket
         self._flags = flags
         self._limits = limits or SessionsConfig()
         self._clock = clock or Clock()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[ClientKey, Session] = {}
         self.broadcasts = Broadcasts(self._sessions)
         self._clients: dict[ClientKey, Client] = {}
         self._away: OrderedDict[ClientKey, float] = OrderedDict()  # monotonic seconds of the last news, oldest first
@@ -79,8 +78,9 @@ class Hub:
         ``asked`` is the ``mode`` in its query.
         """
         self._forget_old()
-        self._sessions[session.sid] = session
+        self._sessions[_key_of(session)] = session
         session.traffic = self.traffic
+        session.on_end_sent = self._end_sent
         session.send(messages.status(self.live.remaining_of(session.owner), session.sid))
         self._client(_key_of(session)).connected(session, asked, self._running(session))
         self._away.pop(_key_of(session), None)
@@ -98,8 +98,8 @@ class Hub:
     def disconnected(self, session: Session) -> None:
         """A socket is gone."""
         session.ended()
-        if self._sessions.get(session.sid) is session:
-            del self._sessions[session.sid]
+        if self._sessions.get(_key_of(session)) is session:
+            del self._sessions[_key_of(session)]
         client = self._clients.get(_key_of(session))
         if client is not None:
             client.left(session)
@@ -164,6 +164,11 @@ class Hub:
 
     def _running(self, session: Session) -> Iterable[Job]:
         return self.live.running_of(session.sid, session.owner)
+
+    def _end_sent(self, end: Message) -> None:
+        job_id = messages.prompt_id_of(end)
+        if job_id is not None:
+            self.on_told(job_id)
 
     def _client(self, key: ClientKey) -> Client:
         if key not in self._clients:

@@ -18,6 +18,7 @@ from gateway.comfyui import frames, messages
 from gateway.comfyui.frames import FrameError
 from gateway.comfyui.messages import Message
 from gateway.config import SessionsConfig
+from gateway.sessions.focus import is_end
 
 FAREWELL_SECONDS = 2.0  # for a client that was too slow to take its close; then it is cut off
 
@@ -43,10 +44,12 @@ class Session:
         self.server_flags: dict[str, object] = {}  # as announced to this client
         self.dropped_previews = 0
         self.on_sent: Callable[[], None] = lambda: None  # called when the client has taken a frame
+        self.on_end_sent: Callable[[Message], None] = lambda _end: None  # the last message of a job is with the socket
         self.traffic = Traffic()  # the hub's, once it knows the session
         self._socket = socket
         self._limits = limits
         self._queue: deque[str | bytes] = deque()
+        self._ends: deque[Message] = deque()  # of the queued messages those that are the last of their jobs
         self._bytes = 0
         self._wake = asyncio.Event()
         self._overflowed = False
@@ -73,6 +76,7 @@ class Session:
         waiting = (messages.parse(frame) for frame in self._queue if isinstance(frame, str))
         found = [*self._unsent, *(message for message in waiting if message is not None)]
         self._queue.clear()
+        self._ends.clear()
         self._unsent, self._bytes = [], 0
         return found
 
@@ -85,6 +89,8 @@ class Session:
             self._release()
         else:
             self._release()
+            if is_end(message):
+                self._ends.append(message)
             self._put(message.text, droppable=False)
 
     def send_frame(self, frame: bytes) -> None:
@@ -179,9 +185,12 @@ class Session:
                 self._bytes -= len(frame)
                 if isinstance(frame, str):
                     await self._socket.send_str(frame)
+                    if self._ends and self._ends[0].text is frame:
+                        self.on_end_sent(self._ends.popleft())
                 else:
                     await self._socket.send_bytes(frame)
                 self.traffic.sent += 1
+                self.on_sent()
 
     async def close(self, code: int, reason: str) -> None:
         """Closes the socket from the gateway's side."""

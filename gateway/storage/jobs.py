@@ -42,6 +42,8 @@ class JobRow:
     reason: str | None = None
     workflow_id: str | None = None
     hidden: bool = False  # deleted from the history
+    told: bool = False  # its client has heard of its end, or there is none to hear of it
+    wish: str | None = None  # what its client has asked for, "cancel" or "delete", until it is carried out
 
 
 @dataclass(slots=True)
@@ -139,6 +141,15 @@ async def load_unfinished(db: Database) -> list[JobRow]:
     """The jobs without an end, in order of acceptance."""
     rows = await db.read(select(*_JOB_COLUMNS).where(jobs.c.ended_at.is_(None)).order_by(jobs.c.seq))
     return [_made(JobRow, row) for row in rows]
+
+
+async def load_untold(db: Database, *, ended_since: int, newest: int) -> list[str]:
+    """The ids of jobs that have ended since then (ms) and whose client has not heard of it, oldest end first."""
+    untold = (jobs.c.ended_at >= ended_since, jobs.c.told.is_(False), jobs.c.entry.is_not(None))
+    rows = await db.read(
+        select(jobs.c.id).where(*untold).order_by(jobs.c.ended_at.desc(), jobs.c.seq.desc()).limit(newest)
+    )
+    return [str(row[0]) for row in rows[::-1]]
 
 
 async def load_attempts(db: Database, job_ids: Collection[str]) -> list[AttemptRow]:

@@ -42,6 +42,8 @@ jobs = Table(
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("hidden", Boolean, nullable=False),
+    Column("told", Boolean, nullable=False),
+    Column("wish", String),
     Column("workflow_id", String),
     Column("reason", Text),
     Column("summary", LargeBinary),

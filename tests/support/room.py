@@ -284,7 +284,7 @@ async def jobs_room(folder: Path, *runners: PlayedRunner, retries: int = 2, pois
         endings.on_slot_free = dispatcher.schedule
         follower = Follower(registry, endings)
         dispatcher.on_another_id = follower.answered_to_another_id
-        reconciler, control = Reconciler(registry, dispatcher), Control(dispatcher, endings)
+        reconciler, control = Reconciler(registry, dispatcher), Control(registry, dispatcher, endings)
         yield Room(db, clock, listener, registry, history, endings, pool, dispatcher, follower, reconciler, control)
         await dispatcher.close()
         await endings.settled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.access.callers import caller_of
 from gateway.api import answers
 from gateway.api.asking import bound_to, primary_of
 from gateway.api.relay import relay
@@ -32,12 +33,13 @@ async def subscribe(request: web.Request) -> web.Response:
     except (ValueError, TypeError, KeyError):
         return answers.failed()
     rooms = services(request)
+    client = (caller_of(request).owner, str(sid))
     if not enabled:
-        await rooms.hub.broadcasts.unsubscribe(str(sid), rooms.pool.get)
+        await rooms.hub.broadcasts.unsubscribe(client, rooms.pool.get)
         return answers.empty()
     runner = bound_to(request)
     try:
-        await rooms.hub.broadcasts.subscribe(str(sid), runner, rooms.pool.get)
+        await rooms.hub.broadcasts.subscribe(client, runner, rooms.pool.get)
     except RunnerError as error:
         runner.suspect(error.reason)
         return answers.runner_failed(runner.name, error.reason)

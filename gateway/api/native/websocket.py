@@ -32,14 +32,15 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         return socket  # gone again
     heartbeat = Heartbeat(socket, request.transport, limits.heartbeat_seconds)
     sid = request.query.get("clientId") or rooms.hub.new_sid()
-    session = Session(sid, caller_of(request).owner, socket, limits)
+    client = (caller_of(request).owner, sid)
+    session = Session(sid, client[0], socket, limits)
     request.app[BROWSERS].opened(request, sid)
     session.on_sent = heartbeat.sent
     tasks = [
         asyncio.create_task(session.run(), name=f"session {sid}"),
         asyncio.create_task(heartbeat.run(), name=f"heartbeat {sid}"),
     ]
-    rooms.hub.broadcasts.joined(sid, partial(_heard_runner, request))
+    rooms.hub.broadcasts.joined(client, partial(_heard_runner, request))
     rooms.hub.connected(session, request.query.get("mode"))
     try:
         await _listen(socket, rooms.hub, session, heartbeat)
@@ -48,7 +49,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await rooms.hub.broadcasts.left(sid, rooms.pool.get)
+        await rooms.hub.broadcasts.left(client, rooms.pool.get)
     return socket
 
 
