@@ -250,10 +250,7 @@ class Fleet:
         turned = self._turned[runner.name]
         while True:
             turned.clear()
-            try:
-                await self._take_off(runner, leaving)
-            except StorageError as error:
-                log.error("runner.not_emptied", runner=runner.name, reason=str(error))
+            await self._take_off(runner, leaving)
             left = self._registry.attempts_on(runner.name)
             if not left:
                 break
@@ -273,12 +270,20 @@ class Fleet:
         return AGAIN_SECONDS if until_deadline is None else min(AGAIN_SECONDS, until_deadline)
 
     async def _take_off(self, runner: Runner, leaving: Leaving) -> None:
-        """Takes back what has not begun; moves the rest once the deadline has passed. Raises StorageError."""
+        """Takes back what has not begun; moves the rest once the deadline has passed."""
+        await self._take_back(runner)
         for attempt in self._registry.attempts_on(runner.name):
-            if attempt.state is AttemptState.HELD and runner.is_ready:
-                await self._dispatcher.withdraw(attempt)
             if leaving.deadline is not None and self._clock.monotonic() >= leaving.deadline:
                 await self._move(attempt, runner.client, "its runner was drained")
+
+    async def _take_back(self, runner: Runner) -> None:
+        for attempt in self._registry.attempts_on(runner.name):
+            if attempt.state is not AttemptState.HELD or not runner.is_ready:
+                continue
+            try:
+                await self._dispatcher.withdraw(attempt)
+            except StorageError as error:  # it was found ended; reconciling writes that down later
+                log.error("runner.not_emptied", runner=runner.name, reason=str(error))
 
     async def _let_go(self, runner: Runner) -> None:
         with suppress(TimeoutError):
@@ -299,12 +304,11 @@ class Fleet:
     async def _reconnect(self, runner: Runner, change: Change) -> None:
         self._stay(runner.name)
         runner.reconfigure(change.config.model_copy(update={"status": "disabled"}))  # nothing new meanwhile
-        await self._posts_answered(runner.name)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._posts_answered(runner.name), self._drain_seconds)
         is_elsewhere = "endpoint" in change.keys
-        if is_elsewhere and runner.is_ready:
-            for attempt in self._registry.attempts_on(runner.name):
-                if attempt.state is AttemptState.HELD:
-                    await self._dispatcher.withdraw(attempt)
+        if is_elsewhere:
+            await self._take_back(runner)
         old = await runner.move_to(change.config)
         try:
             if is_elsewhere:

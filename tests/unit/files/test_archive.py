@@ -181,3 +181,23 @@ async def test_switched_off_it_copies_nothing_by_itself(make):
     world.archive.want([file])
     world.archive.runner_ready()
     assert world.opened == []
+
+
+async def test_what_only_a_leaving_runner_has_is_rescued(make):
+    world = make()
+    here, gone = await world.output("a", "x_00001_.png", b"here"), await world.output("a", "y_00001_.png", b"gone")
+    del world.on_runner["y_00001_.png"]
+
+    @asynccontextmanager
+    async def fetch(row):
+        if row.runner_filename not in world.on_runner:
+            raise RunnerMisanswered("gpu-0", "404", 404)
+        async with world.fetch(row) as chunks:
+            yield chunks
+
+    world.archive._fetch_output = fetch
+    assert await world.archive.rescue("gpu-1") == 0
+    assert world.opened == []
+    assert await world.archive.rescue("gpu-0") == 1
+    assert await world.copied(here) == b"here"
+    assert world.row(gone).content_hash is None
