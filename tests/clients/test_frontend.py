@@ -96,8 +96,9 @@ async def test_stop_one_and_clear_the_rest(browsed_pool, tab, panel):
     await browsed_pool.until(lambda: states(browsed_pool) == {"in_progress": 3, "pending": 3})
     await panel.open()
     await expect(panel.unfinished()).to_have_count(6)
-    await tab.stop()
+    stopped = await tab.stop()
     await browsed_pool.until(lambda: states(browsed_pool) == {"in_progress": 3, "pending": 2, "cancelled": 1})
+    assert [row["id"] for row in browsed_pool.rooms.jobs.rows(None) if row["status"] == "cancelled"] == [stopped]
     await expect(panel.unfinished()).to_have_count(5)
     await tab.shoot("one-stopped")
     await panel.clear_pending()

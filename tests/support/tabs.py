@@ -5,6 +5,7 @@ versions is in the panels, `QueueTab` and `JobsPanel`.
 from __future__ import annotations
 
 import re
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ PATIENCE_MS = 30_000
 SIZE: ViewportSize = {"width": 1500, "height": 900}
 TALL: ViewportSize = {"width": 1500, "height": 2400}
 READY = "window.app && window.app.graph && window.app.graph._nodes && window.app.vueAppReady && window.app.api.clientId"
+JOB_ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 RUN = 'button[data-testid="queue-button"], [data-testid="queue-button"] button'
 
 
@@ -49,7 +51,9 @@ async def open_tab(
         try:
             page = await browser.new_page(viewport=size or SIZE)
             page.set_default_timeout(PATIENCE_MS)
-            tab = Tab(page, base, ARTEFACTS / "screenshots" / frontend / shots)
+            folder = ARTEFACTS / "screenshots" / frontend / shots
+            shutil.rmtree(folder, ignore_errors=True)
+            tab = Tab(page, base, folder)
             await tab.load()
             yield tab
             await tab.shoot("end")
@@ -103,9 +107,13 @@ class Tab:
         await count.press("Tab")
         await self.page.locator(RUN).first.click()
 
-    async def stop(self) -> None:
-        """Presses the cross beside Run."""
-        await self.page.get_by_role("button", name="Cancel current run").click()
+    async def stop(self) -> str:
+        """Presses the cross beside Run; the job that the frontend asked to stop, which is the one that it shows."""
+        async with self.page.expect_request(re.compile("/(interrupt|cancel)$")) as asked:
+            await self.page.get_by_role("button", name="Cancel current run").click()
+        request = await asked.value
+        (job_id,) = re.findall(JOB_ID, f"{request.url} {request.post_data}")
+        return str(job_id)
 
     async def choose_file(self, node_id: int, file: Path) -> None:
         """Chooses a file with the upload button of a LoadImage node, which is drawn on the canvas."""
@@ -154,7 +162,7 @@ class Tab:
 
     def _plain(self, text: str) -> str:
         text = re.sub(r"https?://127\.0\.0\.1:\d+", "", text)
-        text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,}", "ID", text)
+        text = re.sub(rf"{JOB_ID}|[0-9a-f]{{32,}}", "ID", text)
         text = re.sub(r"\b(rand|t|res)=[\d.]+", r"\1=…", text)
         return re.sub(r"-[\w-]{8}\.js(:\d+)*", ".js", text)[:300]
 
