@@ -142,7 +142,8 @@ class UserDataConfig(_Section):
 class HealthConfig(_Section):
     """How runners are watched, all in seconds. A runner is lost once it was unreachable for `grace_seconds`;
     `timeout_seconds` bounds one probe and `connect_seconds` any connection to a runner; what a runner can run is read
-    anew after `catalogue_seconds`.
+    anew after `catalogue_seconds`. A runner that answers is stuck once it had work for `stuck_seconds` while its queue
+    did not move and the job that runs told nothing.
     """
 
     interval_seconds: Seconds = 5.0
@@ -150,6 +151,7 @@ class HealthConfig(_Section):
     grace_seconds: Seconds = 15.0
     connect_seconds: Seconds = 5.0
     catalogue_seconds: Seconds = 300.0
+    stuck_seconds: Seconds = 600.0
 
 
 class DispatchConfig(_Section):
@@ -160,12 +162,15 @@ class DispatchConfig(_Section):
 
 class FailoverConfig(_Section):
     """What happens to the job of a lost runner: it is retried up to `retries` times on others, and fails at once when
-    `poison_after_runners` runners were lost while they ran it. A runner that is drained or was taken out of the
-    configuration keeps its running job for up to `drain_seconds`; then the job moves to another one.
+    `poison_after_runners` runners were lost while they ran it. A node's exception is an answer and not retried; with
+    `retry_out_of_memory` one that says that the GPU's memory was too small is, on another runner. A runner that is
+    drained or was taken out of the configuration keeps its running job for up to `drain_seconds`; then the job moves to
+    another one.
     """
 
     retries: Annotated[Int, Field(ge=0, le=100)] = 2
     poison_after_runners: Annotated[Int, Field(ge=1, le=100)] = 2
+    retry_out_of_memory: bool = False
     drain_seconds: Annotated[Number, Field(ge=0, le=86_400)] = 600.0
 
 

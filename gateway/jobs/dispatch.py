@@ -217,6 +217,8 @@ class Dispatcher:
             await self.on_another_id(runner, attempt)
         if isinstance(outcome, Undelivered | InDoubt):
             runner.suspect(outcome.reason)
+        else:
+            runner.took_a_prompt()
         return outcome
 
     async def settle(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -312,17 +314,34 @@ class Dispatcher:
             attempt.job.was_accepted = True  # a runner has it, so a runner has validated it
         if found.fate is Fate.RUNNING:
             self._registry.started(attempt)
+            if self._endings.misses_start(attempt, link_stood=self._link_stood(attempt)):
+                self._reopen_link(attempt)
         elif found.fate is Fate.PENDING:
             self.held(attempt)
         elif found.fate is Fate.FINISHED:
             self.held(attempt)
-            await self._endings.found_ended(attempt, found.entry, link_stood=self._link_stood(attempt))
+            if await self._endings.found_ended(attempt, found.entry, link_stood=self._link_stood(attempt)):
+                self._reopen_link(attempt)
         elif when_gone is AttemptState.LOST:
-            self._endings.lost(attempt, "the runner has no trace of it")
-            self.schedule()
+            self.lost(attempt, "the runner has no trace of it")
         else:
             self._registry.turn_attempt(attempt, when_gone)
             self._back_to_the_line(attempt.job, "taken back from its runner")
+
+    def lost(self, attempt: Attempt, reason: str) -> None:
+        """The attempt will not end on its runner any more."""
+        self._endings.lost(attempt, reason)
+        self.schedule()
+
+    def has_another_runner(self, job: Job, but: str = "") -> bool:
+        """True when a registered runner would do that has not refused the job, and is not the one named."""
+        others = [view for view in self.views() if view.name != but and view.name not in job.refused_by]
+        return placement.could_become_eligible(job.needs, others, self._judge)
+
+    def _reopen_link(self, attempt: Attempt) -> None:
+        runner = self._pool.get(attempt.runner)
+        if runner is not None:
+            self._spawn(runner.reopen_link(f"it tells nothing of {attempt.runner_prompt_id}"))
 
     def _link_stood(self, attempt: Attempt) -> bool:
         """Whether everything that the runner told of this attempt has come, or is on its way."""
@@ -337,9 +356,7 @@ class Dispatcher:
             return
         job.refused_by[attempt.runner] = refused.words
         log.warning("job.refused_after_acceptance", job=job.id, runner=attempt.runner, reason=refused.words)
-        if placement.could_become_eligible(
-            job.needs, [view for view in self.views() if view.name not in job.refused_by], self._judge
-        ):
+        if self.has_another_runner(job):
             self._back_to_the_line(job, f"{attempt.runner} refused it")
         else:
             self._endings.failed(job, "PromptRefused", f"{attempt.runner} refused the prompt: {refused.words}")

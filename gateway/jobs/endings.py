@@ -32,6 +32,7 @@ from gateway.storage.database import Database, Operation
 from gateway.storage.errors import StorageError
 
 UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
+OUT_OF_MEMORY = "OutOfMemoryError"  # torch's, in whichever module it lives (torch, torch.cuda)
 LINK_TELLS_SECONDS = 2.0  # a runner's history is ahead of its link by much less
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,8 @@ log = structlog.get_logger(__name__)
 class Endings:
     """Writes down the ends of jobs and tells them.
 
-    ``on_slot_free`` is called whenever a runner's slot or the waiting line changed by it, ``on_files`` with the public
+    ``could_go_elsewhere`` tells whether a job could be given to another runner than the one named. ``on_slot_free`` is
+    called whenever a runner's slot or the waiting line changed by it, ``on_files`` with the public
     names of the files of a job that has ended.
     """
 
@@ -54,7 +56,9 @@ class Endings:
         *,
         retries: int,
         poison_after_runners: int,
+        retry_out_of_memory: bool = False,
     ) -> None:
+        self.could_go_elsewhere: Callable[[Job, str], bool] = lambda _job, _runner: False
         self.on_slot_free: Callable[[], None] = lambda: None
         self.on_files: Callable[[Iterable[OutputFile]], None] = lambda _files: None
         self._registry = registry
@@ -64,6 +68,7 @@ class Endings:
         self._clock = clock
         self._retries = retries
         self._poison_after = poison_after_runners
+        self._retry_out_of_memory = retry_out_of_memory
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def ended_on_runner(self, attempt: Attempt, entry: dict[str, Any] | None) -> None:
@@ -89,6 +94,9 @@ class Endings:
         self._registry.started(attempt)
         if entry is None:
             entry = self._entry_from_events(attempt)
+        if self._is_to_be_retried(attempt, entry):
+            self._retry_elsewhere(attempt)
+            return
         try:
             told = await self._as_ours(attempt, entry)
         except StorageError:
@@ -101,18 +109,32 @@ class Endings:
         self._tell_end(job, [*missed, terminal])
         self.on_files(outputs.files(told["outputs"]))
 
-    async def found_ended(self, attempt: Attempt, entry: dict[str, Any] | None, *, link_stood: bool) -> None:
+    async def found_ended(self, attempt: Attempt, entry: dict[str, Any] | None, *, link_stood: bool) -> bool:
         """The runner's history has the job, and the link has not told its end.
 
         A link that has stood since the job was posted is given time to: the history is ahead of it, and the client is
-        to hear what else is on its way. After that the frames are taken for lost. Raises StorageError.
+        to hear what else is on its way. After that the frames are taken for lost, and True is returned: the link is
+        deaf. Raises StorageError.
         """
-        now = self._clock.monotonic()
-        if attempt.end_seen_at is None:
-            attempt.end_seen_at = now
-        if link_stood and now - attempt.end_seen_at < LINK_TELLS_SECONDS:
-            return
+        is_deaf = link_stood and self._is_overdue(attempt)
+        if link_stood and not is_deaf:
+            return False
         await self.ended_on_runner(attempt, entry)
+        return is_deaf
+
+    def misses_start(self, attempt: Attempt, *, link_stood: bool) -> bool:
+        """The runner says that it runs the job. True when a link that has stood since it was posted should have told
+        its start by now: the link is deaf."""
+        if attempt.job.live.start is not None:
+            attempt.ahead_since = None
+            return False
+        return link_stood and self._is_overdue(attempt)
+
+    def _is_overdue(self, attempt: Attempt) -> bool:
+        now = self._clock.monotonic()
+        if attempt.ahead_since is None:
+            attempt.ahead_since = now
+        return now - attempt.ahead_since >= LINK_TELLS_SECONDS
 
     def lost(self, attempt: Attempt, reason: str) -> None:
         """The runner is gone, or has no trace of the job: it is retried on another one, as often as it may be."""
@@ -131,11 +153,11 @@ class Endings:
         elif len({lost.runner for lost in begun}) >= self._poison_after and len(begun) > 1:
             runners = ", ".join(sorted({lost.runner for lost in begun}))
             self.failed(job, "PoisonPrompt", f"The prompt has taken down {runners}; it is not tried again.")
-        elif len(begun) > self._retries:
+        elif len(begun) > self._retries_of(job):
             self.failed(
                 job, "RunnerLost", f"Lost with its runner {len(begun)} times; last on {attempt.runner}: {reason}"
             )
-        elif len(job.lost_attempts()) > self._retries + UNSTARTED_LOSSES_MOST:
+        elif len(job.lost_attempts()) > self._retries_of(job) + UNSTARTED_LOSSES_MOST:
             self.failed(
                 job, "RunnerLost", f"Runners took it and lost it again and again; last {attempt.runner}: {reason}"
             )
@@ -196,6 +218,31 @@ class Endings:
     def _leave(self, trace: Operation) -> None:
         self._db.write_behind(trace)
         self._registry.listener.queue_changed()
+        self.on_slot_free()
+
+    # running out of memory
+
+    def _retries_of(self, job: Job) -> int:
+        return self._retries if job.options.retries is None else job.options.retries
+
+    def _is_to_be_retried(self, attempt: Attempt, entry: dict[str, Any]) -> bool:
+        """A node's exception is an answer, unless it says that this GPU is too small and another one could do."""
+        job = attempt.job
+        terminal = attempt.terminal or retold.terminal_of(entry, job.id)
+        kind = terminal.data.get("exception_type") if terminal is not None else None
+        if not self._retry_out_of_memory or str(kind).rpartition(".")[2] != OUT_OF_MEMORY or job.is_unwanted:
+            return False
+        before = sum(each.state is AttemptState.ENDED for each in job.attempts)
+        return before < self._retries_of(job) and self.could_go_elsewhere(job, attempt.runner)
+
+    def _retry_elsewhere(self, attempt: Attempt) -> None:
+        job, reason = attempt.job, f"{attempt.runner} ran out of memory"
+        log.warning("job.out_of_memory", job=job.id, runner=attempt.runner, attempt=attempt.ordinal)
+        self._registry.turn_attempt(attempt, AttemptState.ENDED, reason)
+        job.refused_by[attempt.runner] = reason
+        job.live = Live()
+        self._registry.listener.job_lost(job)
+        self._registry.turn(job, JobState.PENDING, reason)
         self.on_slot_free()
 
     # what an end is made of

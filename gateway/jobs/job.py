@@ -17,13 +17,14 @@ from gateway.scheduling.needs import Needs
 class Options:
     """What else the submission said (ComfyUI server.py post_prompt), handed on to the runner as it came.
 
-    ``tags`` are the gateway's own: ``extra_data.gateway.tags``. A job that ``runs_alone`` does not begin while a
-    runner has another one of its client.
+    ``tags`` and ``retries`` are the gateway's own, from ``extra_data.gateway``. A job that ``runs_alone`` does not
+    begin while a runner has another one of its client.
     """
 
     partial_execution_targets: Any = None
     tags: tuple[str, ...] = ()
     runs_alone: bool = False
+    retries: int | None = None
 
 
 class Wish(StrEnum):
@@ -71,7 +72,7 @@ class Attempt:
     untold: dict[str, Any] = field(default_factory=dict)  # outputs of nodes that may have been cached, by node id
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
-    end_seen_at: float | None = None  # monotonic seconds: the runner's history had it before the link told its end
+    ahead_since: float | None = None  # monotonic seconds: the runner's books say more of it than its link has told
     is_being_withdrawn: bool = False  # its runner has been asked to give it back: no trace of it there is no loss
     is_closing: bool = False  # somebody is writing down its end
 

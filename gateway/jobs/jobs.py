@@ -12,7 +12,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.comfyui import history as shapes
 from gateway.comfyui import jobs_api, json_text
-from gateway.comfyui.messages import Message
+from gateway.comfyui.messages import Message, prompt_id_of
 from gateway.config import Config, RunnerConfig
 from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
@@ -30,6 +30,7 @@ from gateway.jobs.registry import VISIBLE, JobListener, Registry
 from gateway.jobs.retold import retell
 from gateway.jobs.states import JobState
 from gateway.jobs.submission import Submissions
+from gateway.jobs.watchdog import Watchdog
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
 from gateway.storage import jobs as job_rows
@@ -67,6 +68,7 @@ class Jobs:
             clock,
             retries=config.failover.retries,
             poison_after_runners=config.failover.poison_after_runners,
+            retry_out_of_memory=config.failover.retry_out_of_memory,
         )
         self.dispatcher = Dispatcher(
             self.registry,
@@ -75,11 +77,13 @@ class Jobs:
             self._endings,
             post_timeout_seconds=config.dispatch.post_timeout_seconds,
         )
+        self._endings.could_go_elsewhere = self.dispatcher.has_another_runner
         self._endings.on_slot_free = self.dispatcher.schedule
         self._endings.on_files = archive.want
         self._follower = Follower(self.registry, self._endings)
         self.dispatcher.on_another_id = self._follower.answered_to_another_id
-        self._reconciler = Reconciler(self.registry, self.dispatcher)
+        self._watchdog = Watchdog(clock, stuck_seconds=config.health.stuck_seconds)
+        self._reconciler = Reconciler(self.registry, self.dispatcher, self._watchdog)
         self.submissions = Submissions(
             self.registry, self.history, pool, self.dispatcher, db, clock, max_pending=config.queue.max_pending
         )
@@ -198,6 +202,8 @@ class Jobs:
 
     async def runner_message(self, runner: Runner, message: Message) -> None:
         """See RunnerObserver."""
+        if prompt_id_of(message) is not None:  # what custom nodes send by themselves is no sign of the worker
+            self._watchdog.told(runner.name)
         try:
             await self._follower.message(runner, message)
         except StorageError as error:
@@ -206,6 +212,7 @@ class Jobs:
 
     async def runner_binary(self, runner: Runner, frame: bytes) -> None:
         """See RunnerObserver."""
+        self._watchdog.told(runner.name)
         await self._follower.binary(runner, frame)
 
     def pool_changed(self) -> None:

@@ -7,7 +7,7 @@ either side, and at every health check while jobs are on it.
     in the history           has ended, with that entry: its events were missed
     no trace                 is lost
 
-What clients have asked for and the runner could not be told, is told now.
+What clients have asked for and the runner could not be told, is told now. A runner that is stuck loses its jobs here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gateway.jobs.job import Attempt
 from gateway.jobs.post import Fate, Found, history_entry
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState
+from gateway.jobs.watchdog import Watchdog
 from gateway.runners.runner import Runner
 
 IN_FLIGHT = frozenset({AttemptState.POSTING, AttemptState.PROBING})
@@ -31,9 +32,10 @@ log = structlog.get_logger(__name__)
 class Reconciler:
     """Sets attempts right by what their runner says."""
 
-    def __init__(self, registry: Registry, dispatcher: Dispatcher) -> None:
+    def __init__(self, registry: Registry, dispatcher: Dispatcher, watchdog: Watchdog) -> None:
         self._registry = registry
         self._dispatcher = dispatcher
+        self._watchdog = watchdog
         self._seen_ownerless: dict[str, set[str]] = {}
 
     async def reconcile(self, runner: Runner) -> None:
@@ -48,12 +50,27 @@ class Reconciler:
             found = await self._found(runner, attempt, running, pending)
             await self._dispatcher.apply(attempt, found, when_gone=AttemptState.LOST)
             await self._dispatcher.obey(attempt)
+        stuck = self._watchdog.look(runner.name, running.keys(), pending.keys())
+        if stuck is None:
+            runner.unstuck()
+        else:
+            runner.stuck(stuck)
+            await self._evacuate(runner, stuck)
         await self._remove_orphans(runner, running, pending)
 
     async def check(self, runner: Runner) -> None:
         """As ``reconcile``, where there is anything to compare. Raises RunnerError, StorageError."""
-        if self._registry.attempts_on(runner.name) or self._seen_ownerless.get(runner.name):
+        has_jobs = self._registry.attempts_on(runner.name) or self._seen_ownerless.get(runner.name)
+        if has_jobs or self._watchdog.watches(runner.name):
             await self.reconcile(runner)
+
+    async def _evacuate(self, runner: Runner, reason: str) -> None:
+        """Takes back what has not begun; the running one is lost."""
+        for attempt in self._settled_on(runner):
+            if attempt.state is AttemptState.HELD:
+                await self._dispatcher.withdraw(attempt)
+            elif attempt.state is AttemptState.RUNNING:
+                self._dispatcher.lost(attempt, reason)
 
     def _settled_on(self, runner: Runner) -> list[Attempt]:
         """Attempts with which nothing is under way that the runner's answer could be too old or too new for."""

@@ -22,6 +22,7 @@ def row_of(job: Job) -> JobRow:
         "partial_execution_targets": job.options.partial_execution_targets,
         "tags": list(job.options.tags),
         "runs_alone": job.options.runs_alone,
+        "retries": job.options.retries,
     }
     return JobRow(
         id=job.id,
@@ -55,7 +56,9 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         prompt=prompt,
         extra_data=json_text.loads(row.extra_data),
         secrets={},
-        options=Options(request["partial_execution_targets"], tags, request.get("runs_alone", False)),
+        options=Options(
+            request["partial_execution_targets"], tags, request.get("runs_alone", False), request.get("retries")
+        ),
         needs=needs_of(prompt, frozenset(tags), catalogue),
         created_at=row.created_at,
         state=JobState(row.state),

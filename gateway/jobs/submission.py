@@ -39,6 +39,7 @@ from gateway.storage.errors import StorageError
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+RETRIES_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ class Submissions:
                 request.get("partial_execution_targets"),
                 tags,
                 runs_alone=bool(client_id and self.runs_alone(owner, client_id)),
+                retries=_retries(given),
             ),
             needs=self._dispatcher.needs(prompt, frozenset(tags)),
             created_at=now,
@@ -315,6 +317,13 @@ def _tags(extra_data: Mapping[str, Any]) -> tuple[str, ...]:
     own = extra_data.get("gateway")
     tags = own.get("tags") if isinstance(own, dict) else None
     return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
+
+
+def _retries(extra_data: Mapping[str, Any]) -> int | None:
+    """``extra_data.gateway.retries``, where it is a number that ``failover.retries`` could be."""
+    own = extra_data.get("gateway")
+    given = own.get("retries") if isinstance(own, dict) else None
+    return given if type(given) is int and 0 <= given <= RETRIES_MOST else None
 
 
 def _prompt(value: Any) -> dict[str, Any]:

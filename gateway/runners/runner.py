@@ -7,6 +7,7 @@ Health is one table. A runner is given work only in READY.
     READY           link open, HTTP answers, catalogue read, jobs reconciled      link or HTTP gone -> SUSPECT
     SUSPECT         link or HTTP gone for less than the grace time                ready again, grace passed -> LOST
     LOST            link and HTTP gone past the grace time; its jobs move away    ready again
+    STUCK           it answers, and its worker does nothing; its jobs move away   its queue moves, or it restarts
     MISCONFIGURED   it answers 401 or 403: the headers in the YAML are wrong      answers differently
 """
 
@@ -29,12 +30,14 @@ from gateway.comfyui.catalogue import Catalogue
 from gateway.comfyui.messages import Message
 from gateway.comfyui.object_info import with_upload_options
 from gateway.config import HealthConfig, RunnerConfig
+from gateway.runners.backoff import Backoff
 from gateway.runners.client import RunnerClient
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.runners.link import Link
 
 CATALOGUE_SECONDS = 180.0  # the first /object_info of a runner with many custom nodes takes minutes
 REFUSALS = (401, 403)
+BACKOFF_MOST_SECONDS = 60.0  # between two tries of a runner that fails again and again
 
 # Unique in the process: what is remembered by them outlives a runner that leaves and comes back under its name.
 _lives = itertools.count(1)
@@ -50,6 +53,7 @@ class RunnerState(StrEnum):
     READY = "ready"
     SUSPECT = "suspect"
     LOST = "lost"
+    STUCK = "stuck"
     MISCONFIGURED = "misconfigured"
 
 
@@ -117,6 +121,9 @@ class Runner:
         self._observer = observer
         self._settings = health
         self._clock = clock
+        self._prompts = Backoff(health.interval_seconds, BACKOFF_MOST_SECONDS)
+        self._links = Backoff(health.interval_seconds, BACKOFF_MOST_SECONDS)
+        self._link_opened_at = -math.inf
         self._down_since: float | None = clock.monotonic()
         self._suspected_at = -math.inf
         self._preparing: asyncio.Task[None] | None = None
@@ -140,8 +147,8 @@ class Runner:
 
     @property
     def capacity(self) -> int:
-        """Jobs that it may hold at once: the one it runs and ``prefetch`` more."""
-        return 1 + self.config.prefetch
+        """Jobs that it may hold at once: the one it runs and ``prefetch`` more; one, while it is on trial."""
+        return 1 if self._prompts.is_on_trial or self._links.is_on_trial else 1 + self.config.prefetch
 
     @property
     def has_jobs_api(self) -> bool:
@@ -193,14 +200,34 @@ class Runner:
         """A call failed: no more work until a check has gone well.
 
         The check is made at once the first time; a runner that passes its checks and fails its calls again and again
-        waits for the regular ones, so it cannot be tried in a tight loop.
+        (as one behind a rate limit does, with 429) is left alone for longer and longer, and then tried with one job.
         """
-        if self.is_ready:
-            self._turn(RunnerState.SUSPECT, reason)
         now = self._clock.monotonic()
+        if self.is_ready:
+            self._prompts.failed(now)
+            self._turn(RunnerState.SUSPECT, reason)
         if now - self._suspected_at > self._settings.interval_seconds:
             self._check_now.set()
         self._suspected_at = now
+
+    def took_a_prompt(self) -> None:
+        """It has answered to a prompt, with yes or no: it works."""
+        self._prompts.succeeded()
+
+    def stuck(self, reason: str) -> None:
+        """It answers, and its worker does nothing."""
+        self._turn(RunnerState.STUCK, reason)
+
+    def unstuck(self) -> None:
+        """Its queue moves again, or is empty."""
+        if self.health.state is RunnerState.STUCK:
+            self._turn(RunnerState.CONNECTING, "its queue moves again")
+            self._prepare()
+
+    async def reopen_link(self, reason: str) -> None:
+        """The link stands and is deaf: a new one takes its place."""
+        log.warning("runner.link_deaf", runner=self.name, reason=reason)
+        await self.link.reopen()
 
     def refresh_catalogue(self, *, older_than: float = 0.0) -> asyncio.Task[None] | None:
         """Reads /object_info again in a task of its own, unless what is known is younger than so many seconds.
@@ -221,12 +248,17 @@ class Runner:
     async def link_opened(self) -> None:
         """See LinkListener."""
         self.boot = next(_lives)
+        self._link_opened_at = self._clock.monotonic()
         self._prepare()
 
     async def link_closed(self, reason: str) -> None:
         """See LinkListener."""
         if self._preparing is not None:
             self._preparing.cancel()
+        now = self._clock.monotonic()
+        if now - self._link_opened_at >= self._settings.grace_seconds:
+            self._links.succeeded()  # it had stood: this is no flapping
+        self._links.failed(now)
         if self.health.state is not RunnerState.LOST:
             self._turn(RunnerState.SUSPECT, f"link: {reason}")
         self._check_now.set()
@@ -259,6 +291,12 @@ class Runner:
             self._failed(error)
             return
         self._down_since = None
+        if self.health.state is RunnerState.STUCK:
+            return
+        rest = self._rest_seconds()
+        if rest > 0:
+            self._turn(RunnerState.SUSPECT, f"it fails again and again: tried again in {rest:.1f} s")
+            return
         self._turn(RunnerState.READY, f"ComfyUI {self.facts.version or 'of unknown version'} answers")
 
     async def _read_facts(self) -> None:
@@ -339,16 +377,26 @@ class Runner:
             if self.health.state is RunnerState.MISCONFIGURED:
                 self._turn(RunnerState.CONNECTING, "answers again")
             self.link.retry_now()
+        elif self.health.state is RunnerState.STUCK:
+            self._down_since = None  # whether its queue moves is found out below
         elif not self.is_ready:
-            if self._preparing is None or self._preparing.done():
+            if self._rest_seconds() > 0:
+                self._down_since = None
+            elif self._preparing is None or self._preparing.done():
                 self._prepare()
             return
         else:
+            if self._clock.monotonic() - self._link_opened_at >= self._settings.grace_seconds:
+                self._links.succeeded()
             self.refresh_catalogue(older_than=self._settings.catalogue_seconds)
         try:
             await self._observer.runner_checked(self)  # without a link too: nothing else tells of the jobs there
         except RunnerError as error:
             self._failed(error)
+
+    def _rest_seconds(self) -> float:
+        now = self._clock.monotonic()
+        return max(self._prompts.remaining(now), self._links.remaining(now))
 
     def _failed(self, error: RunnerError) -> None:
         if self._down_since is None:

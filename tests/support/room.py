@@ -25,9 +25,11 @@ from gateway.jobs.job import Attempt, Job, Options
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.watchdog import Watchdog
 from gateway.scheduling.needs import Needs
 from gateway.storage.database import Database
 
+STUCK_SECONDS = 600.0
 NOW_MS = 1_700_000_000_000
 PROMPT = {"9": {"class_type": "SaveImage", "inputs": {}}}
 NO_NEEDS = Needs(frozenset(), frozenset(), frozenset())
@@ -95,6 +97,8 @@ class PlayedRunner:
         self.failure: Exception | None = None  # of every call
         self.answer_to_prompt: Any = None  # (status, body), or an exception; None accepts
         self.suspicions: list[str] = []
+        self.links_reopened = 0
+        self.prompts_taken = 0
         self.clients_of: dict[str, str] = {}
         self.is_ready = True
         self.boot = 1
@@ -108,6 +112,19 @@ class PlayedRunner:
 
     def suspect(self, reason: str) -> None:
         self.suspicions.append(reason)
+
+    def took_a_prompt(self) -> None:
+        self.prompts_taken += 1
+
+    def stuck(self, reason: str) -> None:
+        self.is_ready = False
+
+    def unstuck(self) -> None:
+        self.is_ready = True
+
+    async def reopen_link(self, reason: str) -> None:
+        self.links_reopened += 1
+        self.boot += 1
 
     async def get_json(self, path: str, **_: Any) -> Any:
         self.calls.append(("GET", path, None))
@@ -273,18 +290,31 @@ def history_of(
 
 
 @asynccontextmanager
-async def jobs_room(folder: Path, *runners: PlayedRunner, retries: int = 2, poison: int = 2) -> AsyncIterator[Room]:
+async def jobs_room(
+    folder: Path, *runners: PlayedRunner, retries: int = 2, poison: int = 2, oom: bool = False
+) -> AsyncIterator[Room]:
     """A room whose dispatcher is closed until a test opens it."""
     pool = PlayedPool({runner.name: runner for runner in runners or (PlayedRunner(),)})
     async with await Database.open(f"sqlite:///{folder}/gateway.db", synchronous="normal") as db:
         clock, listener = StandingClock(), Listener()
         registry, history, names = Registry(db, clock, listener), History(db), OutputNames(db)
-        endings = Endings(registry, history, names, db, clock, retries=retries, poison_after_runners=poison)
+        endings = Endings(
+            registry,
+            history,
+            names,
+            db,
+            clock,
+            retries=retries,
+            poison_after_runners=poison,
+            retry_out_of_memory=oom,
+        )
         dispatcher = Dispatcher(registry, pool, NoStaging(), endings, post_timeout_seconds=1)
         endings.on_slot_free = dispatcher.schedule
+        endings.could_go_elsewhere = dispatcher.has_another_runner
         follower = Follower(registry, endings)
         dispatcher.on_another_id = follower.answered_to_another_id
-        reconciler, control = Reconciler(registry, dispatcher), Control(registry, dispatcher, endings)
+        watchdog = Watchdog(clock, stuck_seconds=STUCK_SECONDS)
+        reconciler, control = Reconciler(registry, dispatcher, watchdog), Control(registry, dispatcher, endings)
         yield Room(db, clock, listener, registry, history, endings, pool, dispatcher, follower, reconciler, control)
         await dispatcher.close()
         await endings.settled()
