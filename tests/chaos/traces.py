@@ -69,7 +69,7 @@ def fault_in(trace: Iterable[str], *, lost: int = 0, whole: bool = True) -> str 
             continue
         becomes = TABLE.get((state, kind))
         if becomes is None and kind == START and state in (H.BEGUN, H.RUNNING) and (restarts < lost or after_gap):
-            becomes, restarts = H.BEGUN, restarts + 1
+            becomes, restarts = H.BEGUN, restarts + (not after_gap)
         if becomes is None and after_gap and state is not H.DONE:
             becomes = AFTER_GAP.get(kind)
         if becomes is None:

@@ -50,6 +50,7 @@ class Aftermath:
     listed: list[str] = field(default_factory=list)  # ids of the history's listing, in its order
     rows: dict[str, sqlite3.Row] = field(default_factory=dict)
     attempts: dict[str, list[sqlite3.Row]] = field(default_factory=dict)
+    statuses: set[int] = field(default_factory=set)  # with which runners were told to answer
     in_doubt: set[str] = field(default_factory=set)  # jobs whose POST had no answer
     errors: list[str] = field(default_factory=list)
     tasks_left: list[str] = field(default_factory=list)
@@ -67,6 +68,7 @@ class World:
         self.timeline: list[tuple[float, str, str]] = []
         self.errors: list[str] = []
         self.in_doubt: set[str] = set()
+        self.statuses: set[int] = set()
         self._rng = random.Random(seed)
         self._folder = folder
         self._began = time.monotonic()
@@ -207,6 +209,7 @@ class World:
                     "timeout_seconds": 0.2,
                     "grace_seconds": 0.3,
                     "connect_seconds": 0.2,
+                    "stuck_seconds": 0.4,
                 },
                 "dispatch": {"post_timeout_seconds": 0.3},
                 "runners": [{"name": each.options.name, "endpoint": each.url} for each in self.simulators],
@@ -281,6 +284,7 @@ class World:
     async def _do_switch(self, runner: int, seconds: float, **switches: Any) -> None:
         async with self._locks[runner]:
             self.simulators[runner].faults.update(switches)
+            self.statuses.add(switches.get("status", 200))
             await self._lasts(seconds)
             self.simulators[runner].faults.clear()
 
@@ -368,6 +372,7 @@ class World:
             await self._until(self._is_still, "jobs, runners and clients are at rest")
         except TimeoutError as late:
             after.restless = str(late)
+        after.statuses = self.statuses
         after.remaining = await self._remaining()
         whole = await self.clients[0].get("/history")
         listed = json.loads(whole[1]) if whole is not None else {}
