@@ -11,6 +11,8 @@ from support.client import Client
 from support.graphs import save_graph
 from support.pools import running_pool
 
+from gateway.runners.runner import RunnerState
+
 DOCS = Path(__file__).parents[2] / "docs"
 NAME = re.compile(r"\b(?:comfy_gateway|process)_[a-z0-9_]+\b")
 
@@ -86,6 +88,14 @@ async def test_what_a_pool_at_work_tells(worked):
     assert value(found, "database_commit_seconds_count") > 5
     assert value(found, "database_batch_operations_sum") >= value(found, "database_commit_seconds_count")
     assert value(found, "data_free_bytes") > 0
+
+
+def test_the_docs_name_every_state_and_the_alerts_only_those_that_exist():
+    docs = (DOCS / "operations.md").read_text()
+    states = {state.value for state in RunnerState}
+    row = next(line for line in docs.splitlines() if "`comfy_gateway_runner_state`" in line)
+    assert set(re.findall(r"[a-z]+", row.split("that it is in:")[1])) == states
+    assert {state for each in expressions() for state in re.findall(r'runner_state\{state="(\w+)"', each)} <= states
 
 
 async def test_requests_are_counted_by_family(worked):
