@@ -8,7 +8,7 @@ The steps of a dispatch, each of which survives a crash after it:
     4. the prompt is posted; then by the answer
          accepted      HELD
          refused       the runner stops being eligible for this job; it waits for another, or fails with its words
-         not delivered the job waits again, at once
+         not delivered the job waits again, at once; where an input file cannot be had, after a while (`aside`)
          in doubt      the runner is looked at; while it does not answer, the attempt stays IN_DOUBT for reconciling
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 
 from gateway.files.staging import Staging, StagingError
+from gateway.jobs.aside import Aside
 from gateway.jobs.endings import Endings
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.post import (
@@ -33,6 +34,7 @@ from gateway.jobs.post import (
     Outcome,
     Refused,
     Undelivered,
+    drop,
     interrupt,
     look,
     post,
@@ -40,6 +42,7 @@ from gateway.jobs.post import (
 )
 from gateway.jobs.registry import VISIBLE, Registry
 from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.stranded import Suspects
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -73,6 +76,9 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
         self._drawn_for: object = None
+        self._aside = Aside(registry, self.schedule)
+        self._suspects = Suspects(registry)
+        self.undropped: set[str] = set()  # runners that could not be told to drop what they may have
 
     def open(self) -> None:
         """From now on jobs are given out; before, jobs of an earlier life are being found again."""
@@ -90,6 +96,7 @@ class Dispatcher:
         if self._is_open:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.drain(), CLOSING_SECONDS)
+        self._aside.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -118,6 +125,8 @@ class Dispatcher:
         found = placement.explain(job.needs, self.views(), self._judge, frozenset(job.refused_by))
         if self._registry.waiting.is_held_back(job.id):
             return replace(found, runner=None, reason="its client's jobs run one at a time, and it is not its turn")
+        if job.id in self._aside:
+            return replace(found, runner=None, reason=f"tried again soon: {job.reason}")
         return found
 
     def schedule(self) -> None:
@@ -125,6 +134,7 @@ class Dispatcher:
         if not self._is_open:
             return
         self._draw_needs_anew()
+        self._fail_stranded()
         while self._registry.waiting and self._assign_one():
             pass
 
@@ -155,6 +165,24 @@ class Dispatcher:
                 job.needs = needs
                 changed.append(job)
         self._registry.needs_changed(changed)
+
+    def _fail_stranded(self) -> None:
+        """An accepted job that no runner of the pool could ever take ends: it would wait for nothing."""
+        pool = tuple((runner.name, runner.catalogue_version, tuple(runner.config.tags)) for runner in self._pool)
+        views: list[RunnerView] = []
+        known: dict[tuple[Needs, frozenset[str]], str | None] = {}
+        for job in self._suspects.take(pool):
+            views = views or self.views()
+            kind = (job.needs, frozenset(job.refused_by))
+            if kind not in known:
+                known[kind] = placement.stranded(job.needs, views, self._judge, job.refused_by)
+            reasons = known[kind]
+            if reasons is None or not job.is_in(JobState.PENDING):
+                continue
+            if job.was_accepted:
+                self._endings.failed(job, "NoRunner", f"No runner can run the prompt any more. {reasons}")
+            else:
+                self._endings.forgotten(job, f"no runner can run it: {reasons}")
 
     def _view(self, runner: Runner) -> RunnerView:
         return RunnerView(
@@ -206,9 +234,7 @@ class Dispatcher:
         except StagingError as error:
             if error.runner_failed:
                 runner.suspect(str(error))
-            else:
-                await asyncio.sleep(PAUSE_SECONDS)
-            return Undelivered(str(error))
+            return Undelivered(str(error), input_failed=not error.runner_failed)
         attempt.replaced = dict(staged.replaced)
         attempt.boot = runner.boot
         outcome = await post(runner, attempt, staged.prompt, at_the_end=at_the_end, timeout=self._post_timeout)
@@ -227,6 +253,7 @@ class Dispatcher:
             return  # its events were faster, or the runner was lost meanwhile
         if isinstance(outcome, Accepted):
             attempt.job.was_accepted = True
+            attempt.job.input_failures = 0
             self.held(attempt)
             await self.obey(attempt)
         elif isinstance(outcome, Refused):
@@ -235,6 +262,25 @@ class Dispatcher:
             self._wait_again(attempt, outcome)
         else:
             await self.resolve_doubt(attempt, outcome)
+
+    def abandon(self, attempt: Attempt, reason: str) -> None:
+        """Gives up an attempt of a job that was not accepted; a runner that may have it is told to drop it."""
+        if attempt.boot is None:
+            self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, reason)
+        else:
+            self._registry.turn_attempt(attempt, AttemptState.LOST, reason)
+            self._spawn(self._drop(attempt))
+        self.schedule()
+
+    async def _drop(self, attempt: Attempt) -> None:
+        runner = self._pool.get(attempt.runner)
+        if runner is None:
+            return
+        try:
+            await drop(runner, attempt.runner_prompt_id)
+        except RunnerError as error:
+            self.undropped.add(runner.name)
+            runner.suspect(error.reason)
 
     def held(self, attempt: Attempt) -> None:
         """The runner has it, and may have begun already."""
@@ -363,11 +409,13 @@ class Dispatcher:
 
     def _wait_again(self, attempt: Attempt, outcome: Undelivered) -> None:
         self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, outcome.reason)
-        self._back_to_the_line(attempt.job, outcome.reason)
+        self._back_to_the_line(attempt.job, outcome.reason, is_at_once=not outcome.input_failed)
 
-    def _back_to_the_line(self, job: Job, reason: str) -> None:
+    def _back_to_the_line(self, job: Job, reason: str, *, is_at_once: bool = True) -> None:
         if job.state is JobState.DISPATCHED:
             self._registry.turn(job, JobState.PENDING, reason)
         if job.is_unwanted and job.state is JobState.PENDING:
             self._endings.dropped(job, "cancelled before it began")
+        elif not is_at_once and job.state is JobState.PENDING and not self._aside.put(job):
+            self._endings.failed(job, "InputUnavailable", f"Tried {job.input_failures} times: {reason}")
         self.schedule()

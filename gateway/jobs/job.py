@@ -111,6 +111,7 @@ class Job:
     attempts: list[Attempt] = field(default_factory=list)
     refused_by: dict[str, str] = field(default_factory=dict)  # runner -> its words
     was_accepted: bool = False
+    input_failures: int = 0  # times in a row that an input file could not be had
     cancel_requested: bool = False  # to be ended whatever it does
     delete_requested: bool = False  # to be taken out of the queue unless it has begun
     reason: str = ""  # of the newest transition

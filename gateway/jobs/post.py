@@ -45,9 +45,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """The runner certainly does not have it."""
+    """The runner certainly does not have it; with ``input_failed`` by no fault of that runner, but because an input
+    file cannot be had."""
 
     reason: str
+    input_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,12 @@ async def interrupt(runner: Runner, runner_prompt_id: str) -> bool:
         raise RunnerAmbiguous(runner.name, f"POST /api/jobs/…/cancel answered {reply.status}")
     answer = reply.json()
     return isinstance(answer, dict) and bool(answer.get("cancelled"))
+
+
+async def drop(runner: Runner, runner_prompt_id: str) -> None:
+    """Tells a runner not to go on with a prompt, begun or not. Raises RunnerError."""
+    await runner.client.request("POST", "/queue", json={"delete": [runner_prompt_id]})
+    await runner.client.request("POST", "/interrupt", json={"prompt_id": runner_prompt_id})
 
 
 def _has(items: Any, runner_prompt_id: str) -> bool:

@@ -18,7 +18,7 @@ import structlog
 
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.job import Attempt
-from gateway.jobs.post import Fate, Found, history_entry
+from gateway.jobs.post import Fate, Found, drop, history_entry
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState
 from gateway.jobs.watchdog import Watchdog
@@ -60,6 +60,9 @@ class Reconciler:
 
     async def check(self, runner: Runner) -> None:
         """As ``reconcile``, where there is anything to compare. Raises RunnerError, StorageError."""
+        if runner.name in self._dispatcher.undropped:
+            await self.reconcile(runner)
+            return
         has_jobs = self._registry.attempts_on(runner.name) or self._seen_ownerless.get(runner.name)
         if has_jobs or self._watchdog.watches(runner.name):
             await self.reconcile(runner)
@@ -103,9 +106,9 @@ class Reconciler:
             mine = set()  # the runner may have given one of these another id, and not have said so yet
         for runner_prompt_id in mine & self._seen_ownerless.get(runner.name, set()):
             log.warning("runner.orphan_removed", runner=runner.name, runner_prompt_id=runner_prompt_id)
-            await runner.client.request("POST", "/queue", json={"delete": [runner_prompt_id]})
-            await runner.client.request("POST", "/interrupt", json={"prompt_id": runner_prompt_id})
+            await drop(runner, runner_prompt_id)
         self._seen_ownerless[runner.name] = mine
+        self._dispatcher.undropped.discard(runner.name)
 
 
 def _ids(items: Any) -> dict[str, Any]:

@@ -279,6 +279,15 @@ class Registry:
             if self.waiting.remove(job.id):
                 self._wait(job)
 
+    def step_aside(self, job: Job) -> None:
+        """Takes a PENDING job out of the line, for a while."""
+        self.waiting.remove(job.id)
+
+    def step_back(self, job: Job) -> None:
+        """Lets a PENDING job stand in the line again."""
+        if job.id not in self.waiting:
+            self._wait(job)
+
     def _wait(self, job: Job) -> None:
         lane = job.lane if job.options.runs_alone else None
         self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by), lane))

@@ -129,6 +129,8 @@ class Submissions:
             return _refusal(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         finally:
             if job.state is JobState.SUBMITTING:
+                if job.attempt is not None:
+                    self._dispatcher.abandon(job.attempt, "its submission failed")
                 self._registry.turn(job, JobState.REFUSED, "not accepted")
 
     # the parts of a submission

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.comfyui.catalogue import Catalogue
@@ -82,6 +82,21 @@ def eligible(
 def could_become_eligible(needs: Needs, runners: Sequence[RunnerView], judge_: Judge) -> bool:
     """True when an active runner would do if it were up: then a job may wait for it."""
     return any(runner.is_active and judge_.verdict(needs, runner).fits for runner in runners)
+
+
+def stranded(needs: Needs, runners: Sequence[RunnerView], judge_: Judge, refused_by: Mapping[str, str]) -> str | None:
+    """Why no runner of the pool could ever run the job, runner by runner; ``refused_by`` has their words by name.
+
+    None while one could: up or not, and disabled ones too, because an operator may enable them. A pool without runners
+    says nothing.
+    """
+    reasons = []
+    for runner in runners:
+        verdict = judge_.verdict(needs, runner)
+        if verdict.fits and runner.name not in refused_by:
+            return None
+        reasons.append(f"{runner.name}: {verdict.reason or refused_by[runner.name]}")
+    return "; ".join(reasons) or None
 
 
 def reachable(needs: Needs, runners: Sequence[RunnerView]) -> list[RunnerView]:
