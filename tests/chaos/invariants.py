@@ -44,7 +44,7 @@ def traces_are_legal(after: Aftermath) -> Iterator[Fault]:
     for client in after.clients:
         for job, trace in client.traces.items():
             whole = job in after.entries and not client.gaps
-            fault = fault_in([kind for kind, _ in trace], lost=after.lost(job), whole=whole)
+            fault = fault_in([kind for kind, _ in trace], lost=after.lost(job) + after.revived, whole=whole)
             if fault:
                 yield job, f"{client.sid} was told {[kind for kind, _ in trace]}: {fault}"
 

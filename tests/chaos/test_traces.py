@@ -19,6 +19,8 @@ END = ["execution_success", DONE]
         ([GAP, *HEAD, "executed", "executing", *END], 0),
         ([*HEAD, *WORK, GAP, *HEAD, *WORK, *END], 0),
         ([*HEAD, *END, GAP], 0),
+        ([*HEAD, *END, GAP, "executed", *END], 0),
+        ([*HEAD, *END, GAP, *END], 0),
     ],
 )
 def test_legal(trace, lost):
@@ -40,6 +42,8 @@ def test_legal(trace, lost):
         ([*HEAD, *END, GAP, "executing"], 0),
         ([*HEAD, *END, *HEAD], 1),
         ([*HEAD, *END, "executed"], 0),
+        ([*HEAD, *END, GAP, "executed", "executing"], 0),
+        ([*HEAD, *END, GAP, *HEAD], 1),
         ([*HEAD, "execution_cached", *END], 0),
     ],
 )

@@ -11,8 +11,9 @@
     DONE                      anything                       a fault
 
 A lost attempt begins the trace again: BEGUN or RUNNING, execution_start, BEGUN; not more often than attempts were lost.
-A *gap* (the client's socket was gone) may swallow any number of messages: after it every message but one after DONE is
-legal, and what is replayed draws the job again.
+A *gap* (the client's socket was gone) may swallow any number of messages: after it every message is legal, and what is
+replayed draws the job again. Of a job that is DONE only the end may come again, after a gap: its outputs, the terminal
+message, DONE. Nobody can know whether the client has heard it before.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Heard(StrEnum):
     BEGUN = "begun"
     RUNNING = "running"
     TOLD = "told"
+    TOLD_AGAIN = "told again"
     DONE = "done"
 
 
@@ -44,11 +46,20 @@ TABLE: dict[tuple[Heard, str], Heard] = {
     **{(state, kind): H.RUNNING for state in (H.BEGUN, H.RUNNING) for kind in WORK},
     **{(state, kind): H.TOLD for state in (H.BEGUN, H.RUNNING) for kind in TERMINALS},
     (H.TOLD, DONE): H.DONE,
+    (H.TOLD_AGAIN, "executed"): H.TOLD_AGAIN,
+    **{(H.TOLD_AGAIN, kind): H.TOLD for kind in TERMINALS},
 }
 AFTER_GAP: dict[str, Heard] = {
     START: H.BEGUN,
     "execution_cached": H.RUNNING,
     **dict.fromkeys(WORK, H.RUNNING),
+    **dict.fromkeys(TERMINALS, H.TOLD),
+    DONE: H.DONE,
+}
+
+
+AFTER_DONE_AND_GAP: dict[str, Heard] = {
+    "executed": H.TOLD_AGAIN,
     **dict.fromkeys(TERMINALS, H.TOLD),
     DONE: H.DONE,
 }
@@ -70,8 +81,8 @@ def fault_in(trace: Iterable[str], *, lost: int = 0, whole: bool = True) -> str 
         becomes = TABLE.get((state, kind))
         if becomes is None and kind == START and state in (H.BEGUN, H.RUNNING) and (restarts < lost or after_gap):
             becomes, restarts = H.BEGUN, restarts + (not after_gap)
-        if becomes is None and after_gap and state is not H.DONE:
-            becomes = AFTER_GAP.get(kind)
+        if becomes is None and after_gap:
+            becomes = (AFTER_DONE_AND_GAP if state is H.DONE else AFTER_GAP).get(kind)
         if becomes is None:
             return f"message {place}: {kind} when it had heard {state.value}"
         state, after_gap = becomes, False

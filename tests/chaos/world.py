@@ -50,6 +50,7 @@ class Aftermath:
     listed: list[str] = field(default_factory=list)  # ids of the history's listing, in its order
     rows: dict[str, sqlite3.Row] = field(default_factory=dict)
     attempts: dict[str, list[sqlite3.Row]] = field(default_factory=dict)
+    revived: int = 0  # restarts of runners that had forgotten nothing: what ran began again, as the same attempt
     statuses: set[int] = field(default_factory=set)  # with which runners were told to answer
     in_doubt: set[str] = field(default_factory=set)  # jobs whose POST had no answer
     errors: list[str] = field(default_factory=list)
@@ -69,6 +70,7 @@ class World:
         self.errors: list[str] = []
         self.in_doubt: set[str] = set()
         self.statuses: set[int] = set()
+        self.revived = 0
         self._rng = random.Random(seed)
         self._folder = folder
         self._began = time.monotonic()
@@ -237,6 +239,7 @@ class World:
             await self.simulators[runner].die()
             await self._lasts(down)
             await self.simulators[runner].restart(forget=forget)
+            self.revived += not forget
             self.note(f"gpu-{runner}", "is back")
 
     async def _do_die_inside(self, runner: int, after: int, down: float) -> None:
@@ -261,6 +264,7 @@ class World:
             if simulator.state.wedged is not None:
                 self.note(f"gpu-{runner}", "was wedged")
                 await simulator.restart(forget=forget)
+                self.revived += not forget
 
     async def _do_drop(self, runner: int) -> None:
         self.simulators[runner].drop_websockets()
@@ -372,7 +376,7 @@ class World:
             await self._until(self._is_still, "jobs, runners and clients are at rest")
         except TimeoutError as late:
             after.restless = str(late)
-        after.statuses = self.statuses
+        after.statuses, after.revived = self.statuses, self.revived
         after.remaining = await self._remaining()
         whole = await self.clients[0].get("/history")
         listed = json.loads(whole[1]) if whole is not None else {}
