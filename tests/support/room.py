@@ -208,6 +208,7 @@ class Room:
     follower: Follower
     reconciler: Reconciler
     control: Control
+    watchdog: Watchdog
     numbers: int = field(default=0)
 
     @property
@@ -315,6 +316,8 @@ async def jobs_room(
         dispatcher.on_another_id = follower.answered_to_another_id
         watchdog = Watchdog(clock, stuck_seconds=STUCK_SECONDS)
         reconciler, control = Reconciler(registry, dispatcher, watchdog), Control(registry, dispatcher, endings)
-        yield Room(db, clock, listener, registry, history, endings, pool, dispatcher, follower, reconciler, control)
+        yield Room(
+            db, clock, listener, registry, history, endings, pool, dispatcher, follower, reconciler, control, watchdog
+        )
         await dispatcher.close()
         await endings.settled()
