@@ -14,11 +14,26 @@ import structlog
 from gateway.comfyui.catalogue import Catalogue
 from gateway.jobs import rows
 from gateway.jobs.registry import Registry
-from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 
 log = structlog.get_logger(__name__)
+
+
+def as_found(job: JobState, attempt: AttemptState) -> tuple[JobState, AttemptState]:
+    """Where an unfinished job and its newest attempt stand, by how they were stored. Pure.
+
+    The answer to a POST that was under way will never come, and an end that was about to be written is not: whether the
+    runner has the job, or its end, is to be found out.
+    """
+    if attempt in (AttemptState.POSTING, AttemptState.PROBING):
+        attempt = AttemptState.IN_DOUBT
+    if attempt is AttemptState.ENDED and job in (JobState.DISPATCHED, JobState.RUNNING):
+        attempt = AttemptState.IN_DOUBT
+    if attempt in OPEN_ATTEMPTS:
+        return (JobState.DISPATCHED if job in (JobState.SUBMITTING, JobState.PENDING) else job), attempt
+    return JobState.PENDING, attempt
 
 
 async def recover(db: Database, registry: Registry) -> None:
@@ -31,14 +46,10 @@ async def recover(db: Database, registry: Registry) -> None:
         attempts.setdefault(attempt.job_id, []).append(attempt)
     for row in found:
         job = rows.job_of(row, attempts.get(row.id, []), Catalogue({}))
-        if job.attempt is not None:
-            # The answer to a POST that was under way will never come; whether the runner has it is to be found out.
-            if job.attempt.state in (AttemptState.POSTING, AttemptState.PROBING):
-                job.attempt.state = AttemptState.IN_DOUBT
-            if job.state in (JobState.SUBMITTING, JobState.PENDING):
-                job.state = JobState.DISPATCHED
-        elif job.state in (JobState.SUBMITTING, JobState.DISPATCHED, JobState.RUNNING):
-            job.state = JobState.PENDING
+        if job.attempts:
+            job.state, job.attempts[-1].state = as_found(job.state, job.attempts[-1].state)
+        else:
+            job.state, _ = as_found(job.state, AttemptState.UNDELIVERED)
         registry.add(job)
     if found:
         log.info("jobs.found_again", jobs=len(found), on_runners=sum(job.attempt is not None for job in registry))
