@@ -1,5 +1,6 @@
 # make demo     three simulated runners and the gateway in this terminal
 # make test     lint, types and all tests, as the CI runs them
+# make chaos    the gateway under random faults; SEEDS=2000 for a longer run, SEED=17 to replay one
 # make lint     ruff and mypy only
 # make format   rewrite the sources in the house's format
 #
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTEST_ARGS ?= -q -n 2 --dist loadscope
 
-.PHONY: help demo test lint format chromium clean
+.PHONY: help demo test chaos lint format chromium clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +23,9 @@ demo: $(VENV)/demo.stamp
 
 test: lint chromium
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+chaos: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/chaos $(if $(SEED),--seed $(SEED) -s,-q -n 2 --seeds $(or $(SEEDS),200))
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check --quiet

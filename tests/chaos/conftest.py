@@ -14,7 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "chaos_seed" in metafunc.fixturenames:
-        options = metafunc.config.option
-        first = options.first_seed
-        seeds = [options.seed] if options.seed is not None else range(first, first + options.seeds)
-        metafunc.parametrize("chaos_seed", seeds)
+        metafunc.parametrize("chaos_seed", seeds_of(metafunc.config))
+
+
+def seeds_of(config: pytest.Config) -> list[int]:
+    """pytest only knows the options when this folder is named in its command."""
+    one = config.getoption("seed", None)
+    first = config.getoption("first_seed", 0)
+    return [one] if one is not None else list(range(first, first + config.getoption("seeds", SEEDS)))

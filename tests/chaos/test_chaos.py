@@ -89,7 +89,7 @@ async def test_chaos(chaos_seed, tmp_path, fresh_database, monkeypatch, request)
     finally:
         structlog.reset_defaults()
     faults = [(invariant.__name__, *fault) for invariant in INVARIANTS for fault in invariant(after)]
-    is_replay = request.config.option.seed is not None
+    is_replay = request.config.getoption("seed", None) is not None
     if is_replay and not faults:
         print(report(chaos_seed, steps, world, faults, whole=True))  # noqa: T201 - shown by -s
     if faults:
