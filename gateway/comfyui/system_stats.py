@@ -16,7 +16,8 @@ def merge(stats: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Joins the statistics of runners, given as (name, answer), the primary first.
 
     ``system`` is the primary's, with the memory of all added up; ``devices`` are everyone's, each named after its
-    runner and numbered anew.
+    runner. Several are numbered anew, those too that have no index of their own (the CPU has none): the frontend makes
+    a tab of each and knows them by it (SystemStatsPanel.vue). A single one is told as its runner tells it.
     """
     if not stats:
         return {"system": {}, "devices": []}
@@ -33,7 +34,6 @@ def merge(stats: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         for device in answer.get("devices") or ()
         if isinstance(device, dict)
     ]
-    numbered = [
-        {**device, "index": place if device.get("index") is not None else None} for place, device in enumerate(devices)
-    ]
-    return {"system": system, "devices": numbered}
+    if len(devices) > 1:
+        devices = [{**device, "index": place} for place, device in enumerate(devices)]
+    return {"system": system, "devices": devices}

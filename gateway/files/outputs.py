@@ -6,7 +6,7 @@ that one server would have given. Names are never guessed: what isn't here has n
 
 import asyncio
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from gateway.clock import Clock
@@ -35,6 +35,7 @@ class OutputNames:
         self._reserved = reserved
         self._clock = clock or Clock()
         self._by_name: dict[OutputFile, OutputRow] = {}
+        self._in_folder: dict[tuple[str, str], dict[str, OutputRow]] = {}  # (type, subfolder) -> by name, oldest first
         self._current: dict[_RunnerFile, OutputRow] = {}  # what each runner's file is now
         self._of_job: dict[tuple[str, str, OutputFile], OutputFile] = {}  # (job, runner, its file) -> public name
         self._highest: dict[tuple[str, str, str], int] = {}  # (type, subfolder, prefix) -> number
@@ -43,7 +44,7 @@ class OutputNames:
 
     async def load(self) -> None:
         """Read the names from the database; before anything else."""
-        for row in await load_outputs(self._db):
+        for row in sorted(await load_outputs(self._db), key=lambda row: row.created_at):
             self._add(row)
 
     async def assign(self, job_id: str, runner: str, file: OutputFile, *, fresh: bool) -> OutputFile:
@@ -105,6 +106,10 @@ class OutputNames:
         """Every output, in no order."""
         return list(self._by_name.values())
 
+    def newest(self, type: str, subfolder: str) -> Iterator[OutputRow]:  # noqa: A002
+        """What lies in a folder itself, the newest first; the names must not change meanwhile."""
+        return reversed(self._in_folder.get((type, subfolder), {}).values())
+
     # No awaits below: two callers never get the same name.
 
     def _public_name(self, job_id: str, runner: str, file: OutputFile, fresh: bool) -> OutputFile:
@@ -161,7 +166,12 @@ class OutputNames:
 
     def _add(self, row: OutputRow) -> None:
         name, own = _public(row), OutputFile(row.runner_filename, row.runner_subfolder, row.type)
+        before = self._by_name.get(name)
         self._by_name[name] = row
+        folder = self._in_folder.setdefault((row.type, row.subfolder), {})
+        if before is not None and before.generation != row.generation:
+            del folder[row.filename]  # written anew: the newest from now on
+        folder[row.filename] = row
         self._of_job[row.job_id, row.runner, own] = name
         current = self._current.get((row.runner, own))
         if current is None or current.generation <= row.generation:

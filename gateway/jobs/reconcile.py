@@ -49,7 +49,8 @@ class Reconciler:
                 continue  # since the queue was read; whoever does that looks for itself
             found = await self._found(runner, attempt, running, pending)
             await self._dispatcher.apply(attempt, found, when_gone=AttemptState.LOST)
-            await self._dispatcher.obey(attempt)
+        for attempt in sorted(attempts, key=lambda each: each.state is AttemptState.RUNNING):
+            await self._dispatcher.obey(attempt)  # the running one last: where it is interrupted, the next one begins
         stuck = self._watchdog.look(runner.name, running.keys(), pending.keys())
         if stuck is None:
             runner.unstuck()

@@ -5,6 +5,9 @@ pending                                 waits again, in its place
 with an open attempt                    belongs to its runner until that one is reconciled, or lost past the grace time
 submitting, never seen by a runner      is validated again as if it came now; refused, it leaves no trace: its
                                         client never had an answer
+
+A cancellation or a deletion that its client was promised is part of what is found; it is carried out with the first
+reconciling, or at once where no runner has the job.
 """
 
 from __future__ import annotations

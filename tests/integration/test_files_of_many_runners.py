@@ -10,6 +10,8 @@ from support.client import Client
 from support.graphs import invert_graph, save_graph
 from support.pools import running_pool
 
+from gateway.jobs import aside
+
 
 def seed_of(png):
     """The seed in the graph that the runner wrote into its picture."""
@@ -125,6 +127,48 @@ async def test_an_output_of_one_runner_is_an_input_on_another(tmp_path):
                 (result,) = await client.files(inverted)
                 assert color_of(result) == tuple(255 - channel for channel in color_of(source))
                 assert (await client.history(inverted))["prompt"][2] == graph
+
+
+async def made_by_each(pool, client):
+    """One picture for each runner: the name of its picture by the runner's name."""
+    ids = await spread(pool, client, range(7, 7 + len(pool.simulators)))
+    names = [names_of(await client.history(prompt_id))[0] for prompt_id in ids]
+    return {pool.rooms.outputs.find("output", "", name).runner: name for name in names}
+
+
+async def test_an_output_really_runs_as_an_input_of_the_other_runner(tmp_path):
+    async with running_pool(tmp_path, 2) as pool, Client.connected(pool.base) as client:
+        made = await made_by_each(pool, client)
+        assert set(made) == {"gpu-0", "gpu-1"}
+        for writer, other in (("gpu-0", "gpu-1"), ("gpu-1", "gpu-0")):
+            pool.rooms.fleet.disable(writer)
+            source = await client.view(filename=made[writer], type="output", subfolder="")
+            inverted = await client.submit(invert_graph(f"{made[writer]} [output]"))
+            await client.hear_end(inverted)
+            assert pool.simulator(other).executed[-1] == inverted
+            (result,) = await client.files(inverted)
+            assert color_of(result) == tuple(255 - channel for channel in color_of(source))
+            pool.rooms.fleet.enable(writer)
+
+
+async def test_a_job_whose_input_is_gone_with_its_runner_ends_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(aside, "PAUSES", (0.0,) * 3)
+    async with (
+        running_pool(tmp_path, 2, config={"archive": {"enabled": False}}) as pool,
+        Client.connected(pool.base) as client,
+    ):
+        made = await made_by_each(pool, client)
+        await pool.simulator("gpu-0").die()
+        await pool.until(lambda: not pool.rooms.pool.get("gpu-0").is_ready)
+        prompt_id = await client.submit(invert_graph(f"{made['gpu-0']} [output]"))
+        error = await client.hear_until("execution_error", prompt_id=prompt_id)
+        assert error["data"]["exception_type"] == "InputUnavailable"
+        assert made["gpu-0"] in error["data"]["exception_message"]
+        await client.hear_end(prompt_id)
+        assert (await client.history(prompt_id))["status"]["status_str"] == "error"
+        after = await client.submit(save_graph(50))
+        await client.hear_end(after)
+        assert pool.simulator("gpu-1").executed[-1] == after
 
 
 async def test_a_file_that_nobody_has_is_no_input(tmp_path):

@@ -9,6 +9,8 @@ from support.client import Client
 from support.graphs import save_graph
 from support.pools import gateway_over
 
+from gateway.jobs.dispatch import Dispatcher
+from gateway.jobs.endings import Endings
 from gateway.simulator import Simulator, SimulatorOptions
 
 
@@ -107,3 +109,76 @@ async def test_a_job_of_a_runner_that_left_the_configuration_is_run_elsewhere(tm
             for prompt_id in ids:
                 await ended_once(again, prompt_id)
             assert len(simulators[1].executed) == 2
+
+
+async def is_silent_about(client, prompt_ids):
+    """Nothing of these jobs comes before what is asked for now."""
+    marker = await client.submit(save_graph(999))
+    await client.hear_end(marker)
+    assert all(client.told(prompt_id) == [] for prompt_id in prompt_ids)
+
+
+async def test_a_client_that_was_away_hears_of_the_end_from_the_next_life_and_once(tmp_path):
+    async with AsyncExitStack() as stack:
+        simulators = await simulated(stack, 1)
+        async with gateway_over(tmp_path, simulators) as pool:
+            simulators[0].pause()
+            async with Client.connected(pool.base) as client:
+                ids = [await client.submit(save_graph(seed)) for seed in (1, 2)]
+            simulators[0].resume()
+            await pool.until(lambda: pool.rooms.jobs.registry.remaining == 0)
+        async with gateway_over(tmp_path, simulators) as pool:
+            async with Client.connected(pool.base, sid=client.sid) as again:
+                await again.hear_end(ids[1])
+                for prompt_id in ids:
+                    assert again.told(prompt_id) == ["executed", "execution_success", "executing"]
+                (output,) = [
+                    frame["data"]["output"]
+                    for frame in again.heard
+                    if frame["type"] == "executed" and frame["data"]["prompt_id"] == ids[0]
+                ]
+                assert output == (await again.history(ids[0]))["outputs"]["3"]
+            async with Client.connected(pool.base, sid=client.sid) as once_more:
+                await is_silent_about(once_more, ids)
+        async with gateway_over(tmp_path, simulators) as pool, Client.connected(pool.base, sid=client.sid) as third:
+            await is_silent_about(third, ids)
+
+
+async def test_an_end_that_was_stored_and_not_told_is_told_by_the_next_life(tmp_path, monkeypatch):
+    """As if the gateway had been killed between the commit and its first word."""
+    async with AsyncExitStack() as stack:
+        simulators = await simulated(stack, 1)
+        with monkeypatch.context() as killed:
+            killed.setattr(Endings, "_tell_end", lambda *_: None)
+            async with gateway_over(tmp_path, simulators) as pool, Client.connected(pool.base) as client:
+                prompt_id = await client.submit(save_graph(1))
+                await pool.until(lambda: pool.rooms.jobs.registry.remaining == 0)
+        async with gateway_over(tmp_path, simulators) as pool, Client.connected(pool.base, sid=client.sid) as again:
+            await ended_once(again, prompt_id)
+
+
+async def test_a_cancellation_that_was_answered_is_carried_out_by_the_next_life(tmp_path, monkeypatch):
+    """As if the gateway had been killed between its answer to the client and its call to the runner."""
+
+    async def killed_before(*_):
+        return True
+
+    async with AsyncExitStack() as stack:
+        simulators = await simulated(stack, 1)
+        async with gateway_over(tmp_path, simulators) as pool, Client.connected(pool.base) as client:
+            running, held = await fill(pool, client)
+            waiting = await client.submit(save_graph(1))
+            with monkeypatch.context() as killed:
+                killed.setattr(Dispatcher, "obey", killed_before)
+                for prompt_id in (running, held, waiting):
+                    assert await client.post(f"/api/jobs/{prompt_id}/cancel") == (200, {"cancelled": True})
+                pool.rooms.jobs.dispatcher._is_open = False
+                await pool.rooms.db.flushed()
+                await pool.rooms.pool.stop()
+        async with gateway_over(tmp_path, simulators) as pool, Client.connected(pool.base, sid=client.sid) as again:
+            await ended_once(again, running, "execution_interrupted")
+            simulators[0].resume()
+            await pool.until(lambda: pool.rooms.jobs.registry.remaining == 0)
+            await simulators[0].idle()
+            assert simulators[0].executed == []
+            assert set(await again.get("/history")) == {running}

@@ -1,7 +1,7 @@
 """Which runner a job goes to, and what a client reads when there is none."""
 
 import pytest
-from support.busy import fill, queue_of, resume
+from support.busy import fill, hear_ends, holds, queue_of, resume
 from support.client import Client
 from support.graphs import save_graph
 from support.pools import gateway_over, running_pool
@@ -174,3 +174,41 @@ async def test_wrong_headers_are_told_as_such(tmp_path):
             await pool.until(lambda: runner.health.state == "misconfigured")
             assert "headers" in runner.health.reason
             await run(client, save_graph(1))
+
+
+async def test_a_job_whose_last_runner_leaves_ends_with_the_reasons(tmp_path):
+    options = [{}, {"extra_nodes": (extra_node("Special"),)}]
+    async with running_pool(tmp_path, 2, options=options) as pool, Client.connected(pool.base) as client:
+        busy = await fill(pool, client)
+        waiting = await client.submit(with_special(1))
+        pool.rooms.fleet.remove("gpu-1", 0)
+        error = await client.hear_until("execution_error", prompt_id=waiting)
+        assert error["data"]["exception_type"] == "NoRunner"
+        assert "gpu-0: lacks the node classes Special" in error["data"]["exception_message"]
+        await client.hear_end(waiting)
+        assert (await client.history(waiting))["status"]["status_str"] == "error"
+        resume(pool)
+        await hear_ends(client, busy)
+
+
+async def test_runners_hold_as_many_as_their_own_prefetch_says(tmp_path):
+    prefetches = {"gpu-0": 0, "gpu-1": 3}
+    async with running_pool(tmp_path, 2) as first:
+        runners = [
+            RunnerConfig(name=each.options.name, endpoint=each.url, prefetch=prefetches[each.options.name])
+            for each in first.simulators
+        ]
+        async with (
+            gateway_over(tmp_path / "mixed", first.simulators, config={"runners": runners}) as pool,
+            Client.connected(pool.base) as client,
+        ):
+            for simulator in pool.simulators:
+                simulator.pause()
+            ids = [await client.submit(save_graph(seed)) for seed in range(7)]
+            for simulator in pool.simulators:
+                await simulator.held()
+            assert [holds(each) for each in pool.simulators] == [1, 4]
+            assert len(pool.rooms.jobs.registry.waiting) == 2
+            resume(pool)
+            await hear_ends(client, ids)
+            assert sorted(pool.executed) == sorted(ids)

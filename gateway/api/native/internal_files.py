@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from heapq import merge
+from operator import itemgetter
+
 from aiohttp import web
 
 from gateway.access.callers import caller_of
@@ -17,9 +20,12 @@ async def get_files(request: web.Request) -> web.Response:
         return answers.json({"error": "Invalid directory type"}, status=400)
     rooms = services(request)
     owner = caller_of(request).owner
-    made = [(row.created_at, row.filename) for row in rooms.outputs.rows() if row.type == kind and not row.subfolder]
-    sent = [(row.modified_at, row.filename) for row in rooms.uploads.rows(kind, owner) if not row.subfolder]
-    newest_first = dict.fromkeys(name for _, name in sorted(made + sent, reverse=True) if not name.startswith("."))
+    made = ((row.created_at, row.filename) for row in rooms.outputs.newest(kind, ""))
+    sent = sorted(
+        ((row.modified_at, row.filename) for row in rooms.uploads.rows(kind, owner) if not row.subfolder), reverse=True
+    )
+    both = merge(made, sent, key=itemgetter(0), reverse=True)
+    newest_first = dict.fromkeys(name for _, name in both if not name.startswith("."))
     return answers.json([f"{name} [{kind}]" for name in newest_first])
 
 

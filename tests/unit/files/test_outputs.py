@@ -237,3 +237,25 @@ async def test_one_name_is_one_file(tmp_path_factory, jobs, reload_after):
         for known in (outputs, await reloaded(db)):
             for (job_id, runner, own, fresh), name in told.items():
                 assert await known.assign(job_id, runner, own, fresh=fresh) == name
+
+
+async def test_a_folder_lists_its_own_files_the_newest_first(db, outputs):
+    clock = SimpleNamespace(now=0)
+
+    def tick():
+        clock.now += 1
+        return clock.now
+
+    outputs = OutputNames(db, clock=SimpleNamespace(wall_ms=tick))
+    for name in ("b_00001_.png", "same.png", "a_00001_.png"):
+        await assign(outputs, "1", "east", name)
+    await outputs.assign("1", "east", image("c.png", "sub"), fresh=True)
+    await outputs.assign("1", "east", image("c.png", "", "temp"), fresh=True)
+    assert [row.filename for row in outputs.newest("output", "")] == ["a_00001_.png", "same.png", "b_00001_.png"]
+    await assign(outputs, "2", "east", "same.png")
+    wanted = ["same.png", "a_00001_.png", "b_00001_.png"]
+    await outputs.archived(outputs.find("output", "", "b_00001_.png"), "hash", 1)
+    assert [row.filename for row in outputs.newest("output", "")] == wanted, "written over, and not only archived"
+    assert [row.filename for row in (await reloaded(db)).newest("output", "")] == wanted
+    assert [row.filename for row in outputs.newest("output", "sub")] == ["c.png"]
+    assert list(outputs.newest("output", "nowhere")) == []

@@ -3,6 +3,7 @@
 import pytest
 from support.room import PlayedRunner, jobs_room
 
+from gateway.jobs.recovery import recover
 from gateway.jobs.states import AttemptState, JobState
 from gateway.runners.errors import RunnerAmbiguous
 from gateway.storage import jobs as job_rows
@@ -186,3 +187,64 @@ async def test_deleted_jobs_are_stored_as_such(room):
     row = await job_rows.load_job(room.db, "a")
     assert (row.state, row.hidden) == ("cancelled", True)
     assert (await job_rows.load_attempts(room.db, ["a"]))[0].state == "withdrawn"
+
+
+async def stored_wish(room, job_id="a"):
+    row = await job_rows.load_job(room.db, job_id)
+    return row.wish
+
+
+@pytest.mark.parametrize("wish", ["delete", "cancel"])
+async def test_a_wish_is_stored_before_the_runner_is_asked(room, wish):
+    attempt = await room.held()
+    stored = []
+    request = room.runner.request
+
+    async def watched(*args, **more):
+        stored.append(await stored_wish(room))
+        return await request(*args, **more)
+
+    room.runner.request = watched
+    if wish == "delete":
+        await room.control.delete([attempt.job])
+    else:
+        assert await room.control.cancel(attempt.job) is True
+    assert stored[0] == wish
+
+
+async def test_a_waiting_job_is_gone_for_good_before_the_answer(room):
+    first, second = await room.pending("a"), await room.pending("b")
+    await room.control.cancel(first)
+    assert (await job_rows.load_job(room.db, "a")).state == "cancelled"
+    await room.control.delete([second])
+    assert (await job_rows.load_job(room.db, "b")).state == "cancelled"
+
+
+async def test_a_deletion_of_what_had_begun_is_forgotten(room):
+    attempt = await room.held()
+    room.runner.failure = RunnerAmbiguous("gpu-0", "no answer")
+    await room.control.delete([attempt.job])
+    assert await stored_wish(room) == "delete"
+    room.registry.started(attempt)
+    await room.db.flushed()
+    assert await stored_wish(room) is None
+
+
+@pytest.mark.parametrize("wish", ["delete", "cancel"])
+async def test_the_next_life_knows_the_wish_and_carries_it_out(tmp_path, wish):
+    runner = PlayedRunner()
+    async with jobs_room(tmp_path, runner) as room:
+        attempt = await room.held()
+        runner.failure = RunnerAmbiguous("gpu-0", "no answer")
+        if wish == "delete":
+            await room.control.delete([attempt.job])
+        else:
+            assert await room.control.cancel(attempt.job) is True
+    runner.failure = None
+    async with jobs_room(tmp_path, runner) as room:
+        await recover(room.db, room.registry)
+        job = room.registry.get("a")
+        assert job.is_unwanted
+        await room.reconciler.reconcile(runner)
+        assert job.state is JobState.CANCELLED
+        assert runner.pending == []

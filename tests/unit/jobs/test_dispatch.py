@@ -193,3 +193,27 @@ async def test_the_runner_is_told_the_links_client_and_the_secrets(room):
     assert body["client_id"] == "gateway"
     assert body["extra_data"] == {"a": 1, "api_key_comfy_org": "k"}
     assert "number" not in body
+
+
+async def test_runners_are_filled_each_to_its_own_prefetch(tmp_path):
+    sizes = {"gpu-0": 1, "gpu-1": 4, "gpu-2": 2}
+    runners = [PlayedRunner(name, capacity=capacity) for name, capacity in sizes.items()]
+    async with jobs_room(tmp_path, *runners) as room:
+        for name in "abcdefghi":
+            await room.pending(name)
+        room.dispatcher.open()
+        await settled(room)
+        assert {runner.name: len(runner.pending) for runner in runners} == sizes
+        assert [waiting.job_id for waiting in room.registry.waiting] == ["h", "i"]
+        first = [runner.pending[0] for runner in runners]
+        begun = {attempt.job.id for runner in runners for attempt in room.registry.attempts_on(runner.name)[:1]}
+        assert begun == set("abc"), "whoever could hold more begins no more than one"
+        assert len(set(first)) == 3
+        attempt = room.registry.attempts_on("gpu-0")[0]
+        room.finish(attempt)
+        await room.tell(attempt, "execution_success", timestamp=2)
+        await room.tell(attempt, "executing", node=None)
+        await settled(room)
+        assert [each.job.id for each in room.registry.attempts_on("gpu-0")] == ["h"], (
+            "a freed slot is filled where it is"
+        )

@@ -231,3 +231,22 @@ async def test_a_tab_is_told_one_job_after_the_other(hub):
     assert heard(opened) == ["execution_start"]
     hub.job_lost(job("a"))
     assert heard(opened) == ["execution_start"]
+
+
+async def test_two_owners_with_the_same_id_have_a_socket_each(hub):
+    alices, bobs = connect(hub, owner="alice"), connect(hub, owner="bob")
+    assert len(hub) == 2
+    hub.disconnected(bobs)
+    heard(alices)
+    hub.queue_changed()
+    assert heard(alices) == [("status", 0)]
+
+
+async def test_an_end_is_told_when_the_socket_has_it(hub):
+    told = []
+    hub.on_told = told.append
+    hub.job_message(job("away"), messages.executing(None, "away"))
+    assert told == [], "its client is away"
+    opened = connect(hub)
+    opened.on_end_sent(messages.executing(None, "away"))
+    assert told == ["away"]

@@ -205,3 +205,31 @@ async def test_a_picture_without_metadata_follows_its_progress(opened):
     session.send(messages.make("progress", {"value": 1}))
     told = await sent(session, socket)
     assert [frame["type"] if isinstance(frame, dict) else "preview" for frame in told] == ["progress", "preview"]
+
+
+async def test_an_end_is_reported_once_it_is_with_the_socket(opened):
+    session, socket = opened()
+    ends = []
+    session.on_end_sent = lambda end: ends.append(end.data["prompt_id"])
+    socket.gate.clear()
+    for job_id in ("a", "b"):
+        session.send(messages.execution_start(job_id, 1))
+        session.send(messages.executing("9", job_id))
+        session.send(messages.executing(None, job_id))
+    while len(session._queue) == 6:
+        await asyncio.sleep(0)
+    assert ends == [], "the first frame is stuck"
+    socket.gate.set()
+    assert len(await sent(session, socket)) == 6
+    assert ends == ["a", "b"]
+
+
+async def test_an_end_that_was_not_sent_is_not_reported(opened):
+    session, socket = opened()
+    ends = []
+    session.on_end_sent = ends.append
+    session.send(messages.executing(None, "a"))
+    assert [message.type for message in session.unsent()] == ["executing"]
+    session.send(messages.executing("9", "b"))
+    assert len(await sent(session, socket)) == 1
+    assert ends == []

@@ -1,0 +1,92 @@
+"""What becomes of a submission that fails in the gateway itself."""
+
+import pytest
+
+from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.submission import Submissions
+from gateway.runners.errors import RunnerAmbiguous
+from gateway.storage import jobs as job_rows
+
+REQUEST = {"prompt": {"9": {"class_type": "SaveImage", "inputs": {}}}, "client_id": "client"}
+
+
+class Fault(Exception):
+    """Of the gateway's own."""
+
+
+@pytest.fixture
+def submissions(room):
+    room.dispatcher.open()
+    return Submissions(room.registry, room.history, room.pool, room.dispatcher, room.db, room.clock, max_pending=10)
+
+
+async def failing(*_, **__):
+    raise Fault
+
+
+async def submit(room, submissions):
+    """Submits what is bound to fail; returns its attempt."""
+    attempts = []
+    new_attempt = room.registry.new_attempt
+
+    def watched(*args, **more):
+        attempts.append(new_attempt(*args, **more))
+        return attempts[-1]
+
+    room.registry.new_attempt = watched
+    with pytest.raises(Fault):
+        await submissions.submit(REQUEST, "")
+    return attempts[-1]
+
+
+async def left_nothing(room, attempt):
+    await room.db.flushed()
+    assert not attempt.is_open
+    assert attempt.job.state is JobState.REFUSED
+    assert list(room.registry) == []
+    assert room.registry.held("gpu-0") == 0
+    assert not room.registry.waiting.holders(("", "client"))
+    assert await job_rows.load_job(room.db, attempt.job.id) is None
+
+
+async def test_a_fault_before_the_post_leaves_slot_and_lane_free(room, submissions):
+    room.dispatcher._staging.stage = failing
+    attempt = await submit(room, submissions)
+    await left_nothing(room, attempt)
+    assert attempt.state is AttemptState.UNDELIVERED
+    assert room.runner.calls == []
+
+
+async def delivered_and_failed(room, submissions):
+    """The runner has it, under an id of its own, and what is done then fails."""
+    room.runner.answer_to_prompt = (200, {"prompt_id": "its-own", "number": 1, "node_errors": {}})
+    room.runner.pending.append("its-own")
+    room.dispatcher.on_another_id = failing
+    return await submit(room, submissions)
+
+
+async def test_a_fault_after_the_post_has_the_runner_drop_it(room, submissions):
+    attempt = await delivered_and_failed(room, submissions)
+    await left_nothing(room, attempt)
+    assert attempt.state is AttemptState.LOST
+    await room.dispatcher.drain()
+    assert room.runner.pending == []
+    assert room.runner.did("/interrupt") == [{"prompt_id": "its-own"}]
+
+
+async def test_a_runner_that_does_not_answer_then_is_asked_again(room, submissions):
+    request = room.runner.request
+
+    async def no_answer(method, path, **more):
+        if path == "/queue":
+            raise RunnerAmbiguous("gpu-0", "no answer")
+        return await request(method, path, **more)
+
+    room.runner.request = no_answer
+    await delivered_and_failed(room, submissions)
+    await room.dispatcher.drain()
+    assert room.runner.pending == ["its-own"]
+    room.runner.request = request
+    for _ in range(2):  # seen ownerless twice
+        await room.reconciler.check(room.runner)
+    assert room.runner.pending == []
