@@ -4,6 +4,7 @@ A row is computed once, when a job ends, and kept; `select` filters, sorts and p
 may see them, is not known here.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -147,9 +148,11 @@ def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
         and (query.workflow_id is None or row.get("workflow_id") == query.workflow_id)
     ]
     key = _duration if query.sort_by == "execution_duration" else _creation
-    chosen.sort(key=key, reverse=query.sort_order == "desc")
-    end = None if query.limit is None else query.offset + query.limit
-    shown = chosen[query.offset : end]
+    if query.limit is None:
+        shown = sorted(chosen, key=key, reverse=query.sort_order == "desc")[query.offset :]
+    else:  # a page of many is picked without sorting all of them
+        pick = heapq.nlargest if query.sort_order == "desc" else heapq.nsmallest
+        shown = pick(query.offset + query.limit, chosen, key=key)[query.offset :]
     return {
         "jobs": shown,
         "pagination": {

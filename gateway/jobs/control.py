@@ -11,13 +11,15 @@ ended           nothing                             nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.endings import Endings
 from gateway.jobs.job import Job
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
+
+DROPPED_AT_ONCE = 100  # jobs; some milliseconds
 
 
 class Control:
@@ -32,9 +34,10 @@ class Control:
     async def delete(self, jobs: Iterable[Job]) -> None:
         """Takes jobs that have not begun out of the queue; others go on."""
         found = list(jobs)
-        for job in found:  # the waiting ones first: none of them is to fill a slot that the others leave
-            if job.is_in(JobState.PENDING):
-                self._endings.dropped(job, "deleted by its client")
+        for some in batched(found, DROPPED_AT_ONCE):
+            # The waiting ones first: none of them is to fill a slot that the others leave.
+            self._endings.all_dropped([job for job in some if job.is_in(JobState.PENDING)], "deleted by its client")
+            await asyncio.sleep(0)  # thousands may be named: others have their turn meanwhile
         on_runners = [job for job in found if job.is_in(JobState.DISPATCHED)]
         for job in on_runners:
             job.delete_requested = True
@@ -61,3 +64,8 @@ class Control:
     async def interrupt(self, jobs: Iterable[Job]) -> None:
         """Interrupts those of the jobs that are running; others are left alone, as by ComfyUI's ``/interrupt``."""
         await asyncio.gather(*(self.cancel(job) for job in list(jobs) if job.is_in(JobState.RUNNING)))
+
+
+def batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    """The jobs in their order, so many at a time."""
+    return (jobs[start : start + size] for start in range(0, len(jobs), size))

@@ -28,7 +28,7 @@ from gateway.jobs.job import Attempt, Job, Live
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.storage import jobs as job_rows
-from gateway.storage.database import Database, Operation
+from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
 
 UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
@@ -203,20 +203,27 @@ class Endings:
 
         One that had begun on a runner that was lost is ended as interrupted: its client has heard its start.
         """
+        self.all_dropped([job], reason)
+
+    def all_dropped(self, jobs: Iterable[Job], reason: str) -> None:
+        """As ``dropped``; the new length of the queue is told once, and slots are filled once."""
+        for job in jobs:
+            self._drop(job, reason)
+        self._registry.listener.queue_changed()
+        self.on_slot_free()
+
+    def _drop(self, job: Job, reason: str) -> None:
         if any(attempt.started_at is not None for attempt in job.attempts):
             self.interrupted(job, reason)
             return
         self._registry.turn(job, JobState.CANCELLED, reason)
         end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason}
-        self._leave(job_rows.update_job(job.id, **end, hidden=True, told=True))
+        self._db.write_behind(job_rows.update_job(job.id, **end, hidden=True, told=True))
 
     def forgotten(self, job: Job, reason: str) -> None:
         """A job whose client never had an answer turns out to be invalid: as if it had never been submitted."""
         self._registry.turn(job, JobState.CANCELLED, reason)
-        self._leave(job_rows.delete_job(job.id))
-
-    def _leave(self, trace: Operation) -> None:
-        self._db.write_behind(trace)
+        self._db.write_behind(job_rows.delete_job(job.id))
         self._registry.listener.queue_changed()
         self.on_slot_free()
 

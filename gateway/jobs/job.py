@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gateway.comfyui import jobs_api
 from gateway.comfyui.messages import Message
+from gateway.jobs.content import Content
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.lanes import Lane
 from gateway.scheduling.needs import Needs
@@ -100,8 +102,7 @@ class Job:
     number: float
     owner: str
     client_id: str | None
-    prompt: dict[str, Any]
-    extra_data: dict[str, Any]
+    content: Content
     secrets: dict[str, Any]
     options: Options
     needs: Needs
@@ -116,6 +117,24 @@ class Job:
     delete_requested: bool = False  # to be taken out of the queue unless it has begun
     reason: str = ""  # of the newest transition
     live: Live = field(default_factory=Live)
+    workflow_id: str | None = field(init=False)  # ``extra_pnginfo.workflow.id``, which /api/jobs filters by
+    row: dict[str, Any] = field(init=False)  # of /api/jobs, as a pending job; its place in the queue is left out
+
+    def __post_init__(self) -> None:
+        extra_data = self.content.extra_data
+        found = jobs_api.workflow_id(extra_data)
+        self.workflow_id = found if isinstance(found, str) else None
+        self.row = jobs_api.pending_row(self.id, self.number, extra_data)
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """The graph as the client sent it."""
+        return self.content.prompt
+
+    @property
+    def extra_data(self) -> dict[str, Any]:
+        """What the client sent beside it, without secrets."""
+        return self.content.extra_data
 
     def is_in(self, *states: JobState) -> bool:
         """Whether the job stands in one of these states now; it may change wherever something is awaited."""
@@ -150,14 +169,6 @@ class Job:
     def lane(self) -> Lane | None:
         """Whose jobs it is one of; a job that ``runs_alone`` waits for the others there."""
         return (self.owner, self.client_id) if self.client_id else None
-
-    @property
-    def workflow_id(self) -> str | None:
-        """``extra_pnginfo.workflow.id``, which /api/jobs filters by."""
-        pnginfo = self.extra_data.get("extra_pnginfo")
-        workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
-        found = workflow.get("id") if isinstance(workflow, dict) else None
-        return found if isinstance(found, str) else None
 
     def lost_attempts(self) -> list[Attempt]:
         """The attempts that a runner took down with it."""

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from gateway.clock import Clock
-from gateway.comfyui import history as shapes
 from gateway.comfyui import jobs_api, json_text
+from gateway.comfyui.jobs_api import JobsQuery
 from gateway.comfyui.messages import Message, prompt_id_of
 from gateway.config import Config, RunnerConfig
 from gateway.files.archive import Archive
@@ -19,7 +19,7 @@ from gateway.files.outputs import OutputNames
 from gateway.files.staging import Staging
 from gateway.jobs.control import Control
 from gateway.jobs.dispatch import Dispatcher
-from gateway.jobs.endings import Endings, client_extra_data
+from gateway.jobs.endings import Endings
 from gateway.jobs.fleet import Fleet
 from gateway.jobs.follow import Follower
 from gateway.jobs.history import History
@@ -130,12 +130,11 @@ class Jobs:
 
     # what clients see
 
-    def queue(self, owner: str | None) -> dict[str, list[list[Any]]]:
-        """``GET /queue``: what runs, and what waits in its order, the gateway's and the runners' together."""
-        return {
-            "queue_running": [queue_item(job) for job in self.live(owner, JobState.RUNNING)],
-            "queue_pending": [queue_item(job) for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING)],
-        }
+    def queue(self, owner: str | None) -> bytes:
+        """``GET /queue`` as JSON: what runs, and what waits in its order, the gateway's and the runners' together."""
+        running = b",".join(queue_item(job) for job in self.live(owner, JobState.RUNNING))
+        pending = b",".join(queue_item(job) for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING))
+        return b'{"queue_running":[' + running + b'],"queue_pending":[' + pending + b"]}"
 
     def live(self, owner: str | None, *states: JobState) -> list[Job]:
         """An owner's jobs in these states, or everyone's."""
@@ -148,11 +147,19 @@ class Jobs:
             return None
         return job
 
+    def listed(self, owner: str | None, query: JobsQuery) -> dict[str, Any]:
+        """``GET /api/jobs``. A place in the queue is told of those rows only that are shown."""
+        answer = jobs_api.select(self.rows(owner), query)
+        if any(row["status"] == jobs_api.PENDING for row in answer["jobs"]):
+            waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
+            places = {job.id: place for place, job in enumerate(waiting, start=1)}
+            answer["jobs"] = [_placed(row, places.get(row["id"])) for row in answer["jobs"]]
+        return answer
+
     def rows(self, owner: str | None) -> list[dict[str, Any]]:
-        """The rows of ``GET /api/jobs``: running, waiting, then ended in order."""
-        running = [_row(job, "in_progress", None) for job in self.live(owner, JobState.RUNNING)]
-        waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
-        pending = [_row(job, "pending", place) for place, job in enumerate(waiting, start=1)]
+        """The rows of ``GET /api/jobs``: running, waiting, then ended in order; without places in the queue."""
+        running = [_row(job) for job in self.live(owner, JobState.RUNNING)]
+        pending = [job.row for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING)]
         return [*running, *pending, *self.history.rows(owner)]
 
     def running_of(self, client_id: str, owner: str) -> list[Job]:
@@ -171,9 +178,7 @@ class Jobs:
         job = self.job(job_id, owner)
         if job is None:
             return None
-        if job.state is JobState.RUNNING:
-            return _row(job, "in_progress", None)
-        return _row(job, "pending", 1 + (self.registry.waiting.position(job_id) or 0))
+        return _placed(_row(job), 1 + (self.registry.waiting.position(job_id) or 0))
 
     async def delete_from_history(self, job_ids: Collection[str], owner: str | None) -> None:
         """``POST /history`` with ``delete``. Raises StorageError."""
@@ -227,10 +232,21 @@ class Jobs:
             log.error("runner.not_reconciled", runner=runner.name, reason=str(error))
 
 
-def queue_item(job: Job) -> list[Any]:
-    """A job as an item of ``GET /queue``."""
-    return shapes.queue_item(job.number, job.id, job.prompt, client_extra_data(job), job.outputs_to_execute)
+def queue_item(job: Job) -> bytes:
+    """A job as an item of ``GET /queue``, as JSON put together from what is JSON already (comfyui.history.queue_item)."""
+    head = json_text.dumps([job.number, job.id]).encode()
+    extra_data = job.content.extra_data_json
+    if job.client_id is not None:
+        client_id = b'"client_id":' + json_text.dumps(job.client_id).encode() + b"}"
+        extra_data = extra_data[:-1] + (b"," if len(extra_data) > len(b"{}") else b"") + client_id
+    outputs = json_text.dumps(job.outputs_to_execute).encode()
+    return b"%b,%b,%b,%b]" % (head[:-1], job.content.prompt_json, extra_data, outputs)
 
 
-def _row(job: Job, status: str, position: int | None) -> dict[str, Any]:
-    return jobs_api.pending_row(job.id, job.number, job.extra_data, status=status, queue_position=position)
+def _row(job: Job) -> dict[str, Any]:
+    return {**job.row, "status": jobs_api.IN_PROGRESS} if job.state is JobState.RUNNING else job.row
+
+
+def _placed(row: dict[str, Any], place: int | None) -> dict[str, Any]:
+    """The row of a job that waits with its place in the queue, from 1; any other as it is."""
+    return row if row["status"] != jobs_api.PENDING else {**row, "queue_position": place}

@@ -73,6 +73,7 @@ class Registry:
         self._db = db
         self._clock = clock
         self._jobs: dict[str, Job] = {}
+        self._in_state: dict[JobState, dict[str, Job]] = {state: {} for state in JobState}
         self._by_runner: dict[str, dict[str, Attempt]] = {}
         self._visible = 0
         self._seq = 0
@@ -121,8 +122,12 @@ class Registry:
 
     def shown(self, *states: JobState) -> list[Job]:
         """Jobs in these states: waiting ones in their order, the others by age."""
-        found = [job for job in self._jobs.values() if job.state in states]
-        return sorted(found, key=lambda job: (job.number, job.seq))
+        found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []
+        for state in states:
+            if state is not JobState.PENDING:
+                found += self._in_state[state].values()
+        found.sort(key=lambda job: (job.number, job.seq))  # nearly in order already
+        return found
 
     # taking jobs in
 
@@ -143,6 +148,7 @@ class Registry:
     def add(self, job: Job) -> None:
         """Takes in a job: a new one, or one found again after a restart."""
         self._jobs[job.id] = job
+        self._in_state[job.state][job.id] = job
         self._visible += job.state in VISIBLE
         if job.state is JobState.PENDING:
             self._wait(job)
@@ -216,13 +222,18 @@ class Registry:
         was = job.state
         self._visible += (state in VISIBLE) - (was in VISIBLE)
         job.state, job.reason = state, reason
+        del self._in_state[was][job.id]
         if was is JobState.PENDING:
             self.waiting.remove(job.id)
+            if state not in ENDS:
+                job.content.unpack()
         if state is JobState.PENDING:
             self._wait(job)
         log.info("job.state", job=job.id, state=state.value, was=was.value, runner=job.runner, reason=reason or None)
         if state in ENDS or state is JobState.REFUSED:
             del self._jobs[job.id]
+        else:
+            self._in_state[state][job.id] = job
         if state is JobState.REFUSED:
             self._db.write_behind(job_rows.delete_job(job.id))
         elif state not in ENDS:
@@ -289,6 +300,7 @@ class Registry:
             self._wait(job)
 
     def _wait(self, job: Job) -> None:
+        job.content.pack()
         lane = job.lane if job.options.runs_alone else None
         self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by), lane))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.comfyui import json_text
 from gateway.comfyui.catalogue import Catalogue
+from gateway.jobs.content import Content
 from gateway.jobs.job import Attempt, Job, Options, Wish
 from gateway.jobs.states import AttemptState, JobState
 from gateway.scheduling.needs import needs_of
@@ -31,8 +32,8 @@ def row_of(job: Job) -> JobRow:
         owner=job.owner,
         client_id=job.client_id,
         state=job.state.value,
-        prompt=json_bytes(job.prompt),
-        extra_data=json_bytes(job.extra_data),
+        prompt=job.content.prompt_json,
+        extra_data=job.content.extra_data_json,
         request=json_bytes(request),
         outputs_to_execute=json_bytes(job.outputs_to_execute),
         created_at=job.created_at,
@@ -53,8 +54,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         number=int(row.number) if explicit is None else explicit,
         owner=row.owner,
         client_id=row.client_id,
-        prompt=prompt,
-        extra_data=json_text.loads(row.extra_data),
+        content=Content(prompt, json_text.loads(row.extra_data)),
         secrets={},
         options=Options(
             request["partial_execution_targets"], tags, request.get("runs_alone", False), request.get("retries")

@@ -23,6 +23,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.comfyui import errors, graph, history, json_text, validation
 from gateway.comfyui.catalogue import Catalogue
+from gateway.jobs.content import Content
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job, Options
@@ -176,8 +177,7 @@ class Submissions:
             number=number,
             owner=owner,
             client_id=client_id,
-            prompt=prompt,
-            extra_data={**history.public_extra_data(given), "create_time": now},
+            content=Content(prompt, _extra_data(given, client_id, now)),
             secrets={key: given[key] for key in history.SECRET_KEYS if key in given},
             options=Options(
                 request.get("partial_execution_targets"),
@@ -312,6 +312,14 @@ class Submissions:
 
 def _refusal(status: int, body: Mapping[str, Any], headers: dict[str, str] | None = None) -> Answer:
     return Answer(status, json_text.dumps(body).encode(), headers=headers or {})
+
+
+def _extra_data(given: Mapping[str, Any], client_id: str | None, now: int) -> dict[str, Any]:
+    """What is kept of it: no secrets, and no ``client_id`` where the job has it."""
+    kept = {
+        key: value for key, value in history.public_extra_data(given).items() if key != "client_id" or not client_id
+    }
+    return {**kept, "create_time": now}
 
 
 def _tags(extra_data: Mapping[str, Any]) -> tuple[str, ...]:

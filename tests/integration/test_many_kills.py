@@ -110,7 +110,7 @@ async def _check(client, runners, flood, kills) -> None:
         for prompt_id, seed in flood.accepted.items()
         if seed_of(await client.view(**entries[prompt_id]["outputs"]["3"]["images"][0])) != seed
     ]
-    print(
+    print(  # noqa: T201  the figures of docs/operations.md
         f"{kills} kills: {len(flood.accepted)} prompts accepted ({flood.repeated} submitted again), "
         f"{len(flood.accepted.keys() - entries.keys())} lost, {len(executed) - len(set(executed))} run twice, "
         f"{len(wrong)} with a wrong picture"

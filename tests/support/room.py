@@ -16,6 +16,7 @@ from gateway.comfyui import messages
 from gateway.comfyui.catalogue import Catalogue
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import StagedPrompt
+from gateway.jobs.content import Content
 from gateway.jobs.control import Control
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.endings import Endings
@@ -223,8 +224,7 @@ class Room:
             "number": self.numbers,
             "owner": "",
             "client_id": "client",
-            "prompt": PROMPT,
-            "extra_data": {},
+            "content": Content(more.pop("prompt", PROMPT), more.pop("extra_data", {})),
             "secrets": {},
             "options": Options(),
             "needs": NO_NEEDS,

@@ -17,7 +17,7 @@ async def get_jobs(request: web.Request) -> web.Response:
         query = jobs_api.parse_query(request.query)
     except JobsQueryError as error:
         return answers.json(error.body, status=400)
-    return answers.json(jobs_api.select(services(request).jobs.rows(caller_of(request).owner), query))
+    return answers.json(services(request).jobs.listed(caller_of(request).owner, query))
 
 
 async def get_job(request: web.Request) -> web.Response:

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 async def get_queue(request: web.Request) -> web.Response:
     """What runs and what waits (ComfyUI server.py get_queue)."""
-    return answers.json(services(request).jobs.queue(caller_of(request).owner))
+    return answers.json_bytes(services(request).jobs.queue(caller_of(request).owner))
 
 
 async def post_queue(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from support.room import NO_NEEDS, NOW_MS, PROMPT
 
 from gateway.comfyui import frames, messages
 from gateway.config import SessionsConfig
+from gateway.jobs.content import Content
 from gateway.jobs.job import Job, Options
 from gateway.sessions.client import Client
 from gateway.sessions.modes import Mode
@@ -52,7 +53,7 @@ def heard(session):
 
 
 def job(job_id, **live):
-    made = Job(job_id, 1, 1, "", "sid", PROMPT, {}, {}, Options(), NO_NEEDS, NOW_MS)
+    made = Job(job_id, 1, 1, "", "sid", Content(PROMPT, {}), {}, Options(), NO_NEEDS, NOW_MS)
     made.live.start = start(job_id)
     for name, value in live.items():
         setattr(made.live, name, value)

@@ -7,6 +7,7 @@ from support.room import NO_NEEDS, NOW_MS, PROMPT, StandingClock
 
 from gateway.comfyui import frames, messages
 from gateway.config import SessionsConfig
+from gateway.jobs.content import Content
 from gateway.jobs.job import Job, Options
 from gateway.sessions import hub as hubs
 from gateway.sessions.hub import Hub
@@ -69,7 +70,7 @@ def kind(message):
 
 
 def job(job_id="a", client_id="client", owner=""):
-    return Job(job_id, 1, 1, owner, client_id, PROMPT, {}, {}, Options(), NO_NEEDS, NOW_MS)
+    return Job(job_id, 1, 1, owner, client_id, Content(PROMPT, {}), {}, Options(), NO_NEEDS, NOW_MS)
 
 
 def started(job_id="a"):
