@@ -34,7 +34,7 @@ class Content:
     @property
     def prompt(self) -> dict[str, Any]:
         """The graph."""
-        return json_text.loads(self.prompt_json) if self._prompt is None else self._prompt  # type: ignore[no-any-return]
+        return json_text.loads(self.prompt_json) if self._prompt is None else self._prompt
 
     @property
     def extra_data(self) -> dict[str, Any]:

@@ -233,7 +233,7 @@ class Jobs:
 
 
 def queue_item(job: Job) -> bytes:
-    """A job as an item of ``GET /queue``, as JSON put together from what is JSON already (comfyui.history.queue_item)."""
+    """A job as an item of ``GET /queue``, put together from what is JSON already; its shape is history.queue_item's."""
     head = json_text.dumps([job.number, job.id]).encode()
     extra_data = job.content.extra_data_json
     if job.client_id is not None:

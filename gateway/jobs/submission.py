@@ -316,9 +316,9 @@ def _refusal(status: int, body: Mapping[str, Any], headers: dict[str, str] | Non
 
 def _extra_data(given: Mapping[str, Any], client_id: str | None, now: int) -> dict[str, Any]:
     """What is kept of it: no secrets, and no ``client_id`` where the job has it."""
-    kept = {
-        key: value for key, value in history.public_extra_data(given).items() if key != "client_id" or not client_id
-    }
+    kept = history.public_extra_data(given)
+    if client_id is not None:
+        kept.pop("client_id", None)
     return {**kept, "create_time": now}
 
 
