@@ -40,6 +40,7 @@ class OutputNames:
         self._of_job: dict[tuple[str, str, OutputFile], OutputFile] = {}  # (job, runner, its file) -> public name
         self._highest: dict[tuple[str, str, str], int] = {}  # (type, subfolder, prefix) -> number
         self._writes: dict[OutputFile, asyncio.Future[None]] = {}  # the last, if not yet done
+        self._unclaimed: set[_RunnerFile] = set()  # heard of as cached before the job that wrote it was
         self._unwritten: set[OutputFile] = set()  # whose last write failed
 
     async def load(self) -> None:
@@ -52,15 +53,17 @@ class OutputNames:
         return (await self.assign_all(job_id, runner, [file], fresh=fresh))[0]
 
     async def assign_all(
-        self, job_id: str, runner: str, files: Iterable[OutputFile], *, fresh: bool
+        self, job_id: str, runner: str, files: Iterable[OutputFile], *, fresh: bool, since: int | None = None
     ) -> list[OutputFile]:
         """The public names of files, in their order; all are in the database when it returns.
 
         `fresh`: the node ran in this job, so the content is new, whatever was under that name before. Otherwise the
-        node was cached and its files are those of an earlier job. Asked again, a job gets the same names. Raises
-        StorageError if a name can't be kept; it may be asked for again.
+        node was cached and its files are those of an earlier job. `since`: when the runner was given the job, in
+        milliseconds; where a file was first heard of as a cached one, a job that the runner had by then is taken for
+        the one that wrote it: ends may be heard of in another order than that in which they came. Asked again, a job
+        gets the same names. Raises StorageError if a name can't be kept; it may be asked for again.
         """
-        public = [self._public_name(job_id, runner, file, fresh) for file in files]
+        public = [self._public_name(job_id, runner, file, fresh, since) for file in files]
         self._write_unwritten()
         for write in {self._writes[name] for name in public if name in self._writes}:
             await asyncio.shield(write)
@@ -112,13 +115,21 @@ class OutputNames:
 
     # No awaits below: two callers never get the same name.
 
-    def _public_name(self, job_id: str, runner: str, file: OutputFile, fresh: bool) -> OutputFile:
+    def _public_name(
+        self, job_id: str, runner: str, file: OutputFile, fresh: bool, since: int | None = None
+    ) -> OutputFile:
         known = self._of_job.get((job_id, runner, file))
         if known is not None:
             return known
         before = self._current.get((runner, file))
         if before is not None and not fresh:
             return _public(before)
+        if before is not None and since is not None and (runner, file) in self._unclaimed:
+            self._unclaimed.discard((runner, file))
+            if since <= before.created_at:
+                return _public(before)
+        if before is None and not fresh:
+            self._unclaimed.add((runner, file))
         generation = before.generation + 1 if before else 1
         if before is None:
             name = file if self._is_free(file) else self._next_name(file)

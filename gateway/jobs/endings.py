@@ -279,7 +279,9 @@ class Endings:
                 for file in outputs.files(output)
             ]
             if files:
-                public = await self._names.assign_all(attempt.job.id, attempt.runner, files, fresh=fresh)
+                public = await self._names.assign_all(
+                    attempt.job.id, attempt.runner, files, fresh=fresh, since=attempt.created_at
+                )
                 found.update(zip(files, public, strict=True))
         return found
 

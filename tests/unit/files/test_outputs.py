@@ -259,3 +259,17 @@ async def test_a_folder_lists_its_own_files_the_newest_first(db, outputs):
     assert [row.filename for row in (await reloaded(db)).newest("output", "")] == wanted
     assert [row.filename for row in outputs.newest("output", "sub")] == ["c.png"]
     assert list(outputs.newest("output", "nowhere")) == []
+
+
+async def test_writer_heard_of_after_a_job_that_had_it_cached(outputs):
+    """Two jobs of one graph end while the link is down; the second is looked at first. Both show the one picture."""
+    (shown,) = await outputs.assign_all("second", "gpu-0", [image("a_00001_.png")], fresh=False, since=2)
+    (written,) = await outputs.assign_all("first", "gpu-0", [image("a_00001_.png")], fresh=True, since=1)
+    assert written == shown
+    assert outputs.find("output", "", shown.filename) is not None
+
+
+async def test_later_job_writes_a_file_again_that_was_heard_of_as_cached(outputs):
+    (shown,) = await outputs.assign_all("a", "gpu-0", [image("a_00001_.png")], fresh=False, since=1)
+    (written,) = await outputs.assign_all("b", "gpu-0", [image("a_00001_.png")], fresh=True, since=10**15)
+    assert written != shown
