@@ -222,6 +222,7 @@ class Jobs:
 
     def pool_changed(self) -> None:
         """See RunnerObserver."""
+        self.submissions.runners_changed()
         self.dispatcher.schedule()
         self._archive.runner_ready()
 

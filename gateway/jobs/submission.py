@@ -15,6 +15,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ from gateway.jobs.post import Accepted, InDoubt, Outcome, Refused
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.runners.pool import Pool
+from gateway.runners.runner import RunnerState
 from gateway.scheduling import placement
 from gateway.scheduling.placement import RunnerView
 from gateway.storage import jobs as job_rows
@@ -41,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 RETRIES_MOST = 100
+FIRST_CONTACT_SECONDS = 2.0  # a prompt waits for a runner to be made ready, while none has been since the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Submissions:
         self._clock = clock
         self._max_pending = max_pending
         self._is_open = True
+        self._first_contact = asyncio.Event()
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,7 +115,20 @@ class Submissions:
             if not self._under_way:
                 self._idle.set()
 
+    def runners_changed(self) -> None:
+        """A runner is ready, or is not any more."""
+        if any(runner.facts.catalogue is not None for runner in self._pool):
+            self._first_contact.set()
+
+    async def _meet_runners(self) -> None:
+        """Right after the gateway's start nobody could validate: runners are given a moment to be made ready."""
+        if any(runner.health.state is RunnerState.CONNECTING for runner in self._pool):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._first_contact.wait(), FIRST_CONTACT_SECONDS)
+
     async def _submit(self, request: Mapping[str, Any], owner: str) -> Answer:
+        if not self._first_contact.is_set():
+            await self._meet_runners()
         number = self._number(request)
         if "prompt" not in request:
             return _refusal(400, errors.no_prompt())
@@ -200,7 +217,7 @@ class Submissions:
             await self._store(job, attempt, is_first=not tried)
             tried.add(runner)
             outcome = await self._dispatcher.send(attempt, at_the_end=probe)
-            answer = await self._conclude(job, attempt, outcome)
+            answer = await self._conclude(job, attempt, outcome, frozenset(tried))
             if answer is not None:
                 return answer
         return await self._accept_unasked(job, is_stored=bool(tried))
@@ -240,7 +257,7 @@ class Submissions:
             self._registry.turn_attempt(attempt, AttemptState.UNDELIVERED, "could not be stored")
             raise
 
-    async def _conclude(self, job: Job, attempt: Attempt, outcome: Outcome) -> Answer | None:
+    async def _conclude(self, job: Job, attempt: Attempt, outcome: Outcome, tried: frozenset[str]) -> Answer | None:
         """Draws the consequence of what the runner said. None: another one is to be asked."""
         if job.state is JobState.SUBMITTING and not attempt.is_open:
             return None  # the runner was lost while it was asked
@@ -249,6 +266,8 @@ class Submissions:
             return self._ok(job, attempt.runner, outcome.node_errors)
         if isinstance(outcome, Refused):
             self._registry.turn_attempt(attempt, AttemptState.REFUSED, outcome.words)
+            if outcome.status >= 500 and self._choose(job, tried) is not None:
+                return None  # the runner failed; whether the prompt is valid, another one knows
             log.info("prompt.refused", job=job.id, runner=attempt.runner, reason=outcome.words)
             self._registry.turn(job, JobState.REFUSED, outcome.words)
             await self._db.flushed()  # or a crash now would have it validated, and perhaps run, once more
