@@ -170,10 +170,10 @@ class Dispatcher:
         """An accepted job that no runner of the pool could ever take ends: it would wait for nothing."""
         pool = tuple((runner.name, runner.catalogue_version, tuple(runner.config.tags)) for runner in self._pool)
         views: list[RunnerView] = []
-        known: dict[tuple[Needs, frozenset[str]], str | None] = {}
+        known: dict[tuple[Needs, frozenset[tuple[str, str]]], str | None] = {}
         for job in self._suspects.take(pool):
             views = views or self.views()
-            kind = (job.needs, frozenset(job.refused_by))
+            kind = (job.needs, frozenset(job.refused_by.items()))
             if kind not in known:
                 known[kind] = placement.stranded(job.needs, views, self._judge, job.refused_by)
             reasons = known[kind]

@@ -123,6 +123,8 @@ class Registry:
     def shown(self, *states: JobState) -> list[Job]:
         """Jobs in these states: waiting ones in their order, the others by age."""
         found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []
+        if JobState.PENDING in states and len(found) < len(self._in_state[JobState.PENDING]):
+            found += [job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting]
         for state in states:
             if state is not JobState.PENDING:
                 found += self._in_state[state].values()

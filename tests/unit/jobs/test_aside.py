@@ -66,6 +66,7 @@ async def test_it_holds_no_slot_and_nobody_up_while_it_waits(room, missing, monk
     await until(lambda: second.attempt is not None and second.attempt.state is AttemptState.HELD)
     assert first.state is JobState.PENDING
     assert first.attempt is None
+    assert room.registry.shown(JobState.PENDING) == [first], "it is in the queue that clients see"
     assert room.dispatcher.explain(first).reason.startswith("tried again soon: x.png [output] could not be brought")
 
 
