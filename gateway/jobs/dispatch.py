@@ -177,12 +177,23 @@ class Dispatcher:
             if kind not in known:
                 known[kind] = placement.stranded(job.needs, views, self._judge, job.refused_by)
             reasons = known[kind]
+            if reasons is not None and self._is_drawn_anew(job):
+                reasons = placement.stranded(job.needs, views, self._judge, job.refused_by)
             if reasons is None or not job.is_in(JobState.PENDING):
                 continue
             if job.was_accepted:
                 self._endings.failed(job, "NoRunner", f"No runner can run the prompt any more. {reasons}")
             else:
                 self._endings.forgotten(job, f"no runner can run it: {reasons}")
+
+    def _is_drawn_anew(self, job: Job) -> bool:
+        """Draws a job's needs once more; whether they are others than they were by the catalogue of that time."""
+        needs = self.needs(job.prompt, job.needs.tags)
+        if needs == job.needs:
+            return False
+        job.needs = needs
+        self._registry.needs_changed([job])
+        return True
 
     def _view(self, runner: Runner) -> RunnerView:
         return RunnerView(

@@ -70,6 +70,7 @@ class Registry:
         self.listener = listener
         self.watchers: list[Watcher] = []
         self.waiting = WaitingLine()
+        self.redrawn: set[str] = set()  # jobs whose needs are others than they were; whoever looks at them takes them
         self._db = db
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -289,6 +290,7 @@ class Registry:
     def needs_changed(self, jobs: Iterable[Job]) -> None:
         """Lets waiting jobs whose needs were drawn anew, or that a runner has refused, stand among their new kind."""
         for job in jobs:
+            self.redrawn.add(job.id)
             if self.waiting.remove(job.id):
                 self._wait(job)
 

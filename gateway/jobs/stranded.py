@@ -31,8 +31,9 @@ class Suspects:
 
     def take(self, pool: Hashable) -> list[Job]:
         """Those to be looked at now: all that wait if the ``pool`` is another one than the last time, else those that
-        have come back since."""
-        returned, self._returned = self._returned, set()
+        have come back, or need something else, since."""
+        returned, self._returned = self._returned | self._registry.redrawn, set()
+        self._registry.redrawn.clear()
         if pool != self._pool:
             self._pool = pool
             return self._registry.shown(JobState.PENDING)

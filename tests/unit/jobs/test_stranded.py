@@ -97,3 +97,28 @@ async def test_what_no_client_was_promised_leaves_no_trace(two):
     two.dispatcher.schedule()
     assert attempt.job.state is JobState.CANCELLED
     assert two.listener.types() == []
+
+
+async def test_needs_that_were_drawn_by_an_older_catalogue_end_no_job(two):
+    for runner in two.pool:
+        down(runner)
+        runner.facts.catalogue = Catalogue({"SaveImage": None})
+        runner.catalogue_version += 1
+    job = await two.pending(needs=Needs(frozenset(), frozenset({"Gone"}), frozenset()))
+    two.dispatcher.schedule()
+    assert job.state is JobState.PENDING
+    assert job.needs == NEEDS
+
+
+async def test_a_job_that_needs_something_else_now_is_looked_at_again(two):
+    for runner in two.pool:
+        lacks(runner)
+    job = await two.pending(needs=Needs(frozenset(), frozenset(), frozenset()))
+    for runner in two.pool:
+        down(runner)
+    two.dispatcher.schedule()
+    assert job.state is JobState.PENDING
+    job.needs = NEEDS
+    two.registry.needs_changed([job])
+    two.dispatcher.schedule()
+    assert job.state is JobState.FAILED
