@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +61,7 @@ def get(path: str, versions: tuple[str, ...] = (NEW, OLD), **headers: str) -> Ca
 
 
 async def ask(http: aiohttp.ClientSession, base: str, case: Case, folder: str = "") -> dict[str, Any]:
-    """What of the answer matters. ``http`` adds no Content-Type; Paths in the runner's ``folder`` are told alike."""
+    """What of the answer matters. Paths in the runner's ``folder`` are told alike."""
     url, headers = URL(base + case.path, encoded=True), dict(case.headers)
     data: Any = case.body
     if case.form is not None:
@@ -68,17 +69,20 @@ async def ask(http: aiohttp.ClientSession, base: str, case: Case, folder: str = 
     elif case.body is not None:
         data = case.body if isinstance(case.body, bytes) else json.dumps(case.body).encode()
         headers.setdefault("Content-Type", "application/json")
-    async with http.request(case.method, url, data=data, headers=headers, allow_redirects=False) as answer:
+    unmade = () if case.form is not None else ("Content-Type",)  # nothing is added but what a form needs
+    async with http.request(
+        case.method, url, data=data, headers=headers, skip_auto_headers=unmade, allow_redirects=False
+    ) as answer:
         raw = await answer.read()
         told: dict[str, Any] = {"status": answer.status, "reason": answer.reason}
         told["headers"] = {name: answer.headers[name] for name in HEADERS if name in answer.headers}
         is_json = answer.content_type == "application/json" and answer.status != 206 and raw
-        return told | ({"json": normal(json.loads(raw), folder)} if is_json else {"body": _text_or_bytes(raw)})
+        return told | ({"json": normal(json.loads(raw), folder)} if is_json else {"body": _text_or_base64(raw)})
 
 
 def client() -> aiohttp.ClientSession:
-    """A session that sends what a case says and nothing else."""
-    return aiohttp.ClientSession(skip_auto_headers=["Content-Type"], cookie_jar=aiohttp.DummyCookieJar())
+    """A session without cookies."""
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _form(fields: dict[str, Any]) -> aiohttp.FormData:
@@ -91,8 +95,8 @@ def _form(fields: dict[str, Any]) -> aiohttp.FormData:
     return form
 
 
-def _text_or_bytes(raw: bytes) -> Any:
+def _text_or_base64(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return raw
+        return base64.b64encode(raw).decode()

@@ -31,8 +31,8 @@ class Server:
         """Sends MARKER to every websocket, behind all that has happened so far."""
         raise NotImplementedError
 
-    def count_from_zero(self) -> None:
-        """The next prompt has number 0."""
+    def count_from(self, number: int) -> None:
+        """The next prompt has this number."""
         raise NotImplementedError
 
     async def holds(self) -> None:
@@ -64,8 +64,8 @@ class Direct(Server):
     async def mark(self) -> None:
         self.simulators[0].state.sockets.send(MARKER, {})
 
-    def count_from_zero(self) -> None:
-        self.simulators[0].state.number = 0
+    def count_from(self, number: int) -> None:
+        self.simulators[0].state.number = number
 
 
 class Gateway(Server):
@@ -102,9 +102,9 @@ class Gateway(Server):
         if not self._waited_for:
             self._heard.set()
 
-    def count_from_zero(self) -> None:
+    def count_from(self, number: int) -> None:
         registry = self._pool.rooms.jobs.registry
-        registry.start_counting(registry.next_job_seq(), 0)
+        registry.start_counting(registry.next_job_seq(), number)
 
 
 class _Listener:
