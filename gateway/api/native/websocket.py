@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 
 from gateway.access.callers import BROWSERS, caller_of
 from gateway.api.services import services
-from gateway.comfyui import messages
+from gateway.comfyui import json_text
 from gateway.sessions.heartbeat import Heartbeat
 from gateway.sessions.hub import Hub
 from gateway.sessions.session import Session
@@ -21,7 +21,7 @@ MESSAGE_BYTES_MOST = 4 * 1024 * 1024  # aiohttp's own limit, and so ComfyUI's
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serves one socket until it closes (ComfyUI server.py websocket_handler).
 
-    Only a client's first text frame counts: its feature flags. ``mode`` in the query says how it is told of jobs that
+    Only a client's first JSON object counts: its feature flags. ``mode`` in the query says how it is told of jobs that
     run in parallel (gateway.sessions.modes); what is no mode is passed over.
     """
     rooms = services(request)
@@ -68,7 +68,13 @@ async def _listen(socket: web.WebSocketResponse, hub: Hub, session: Session, hea
                 await socket.pong(frame.data)
         if frame.type is not WSMsgType.TEXT or not first:
             continue
+        try:
+            message = json_text.loads(frame.data)
+        except ValueError:
+            continue
+        if not isinstance(message, dict):
+            continue
         first = False
-        message = messages.parse(frame.data)
-        if message is not None and message.type == "feature_flags":
-            hub.negotiated(session, message.data)
+        if message.get("type") == "feature_flags":
+            flags = message.get("data", {})
+            hub.negotiated(session, flags if isinstance(flags, dict) else {})

@@ -38,8 +38,10 @@ async def _listen(state: RunnerState, sid: str, socket: web.WebSocketResponse, c
             data = json_text.loads(message.data)
         except ValueError:
             continue
+        if not isinstance(data, dict):
+            continue
         first = False
-        if isinstance(data, dict) and data.get("type") == "feature_flags":
+        if data.get("type") == "feature_flags":
             flags = data.get("data", {})
             connection.feature_flags = flags if isinstance(flags, dict) else {}
             await state.sockets.tell(sid, "feature_flags", state.feature_flags)
