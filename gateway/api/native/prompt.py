@@ -19,8 +19,8 @@ async def post_prompt(request: web.Request) -> web.Response:
     """Takes a prompt in (ComfyUI server.py post_prompt)."""
     try:
         body = await answers.body_json(request)
-        if isinstance(body, list):
-            body = {}  # `"prompt" in [...]` is False in ComfyUI: no prompt
+        if isinstance(body, list | str) and not any(key in body for key in ("number", "front", "prompt")):
+            body = {}  # ComfyUI asks what is `in` it, and fails only when it takes it out
         if not isinstance(body, dict):
             return answers.failed()
         _note_usage_source(request, body)

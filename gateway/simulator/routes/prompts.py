@@ -25,7 +25,8 @@ async def post_prompt(request: web.Request) -> web.Response:
     state.logs.write("got prompt")
     body = await json_of(request)
     if not isinstance(body, dict):
-        body = dict.fromkeys(body)  # ComfyUI only asks what is `in` it; raises for what has nothing in it
+        # ComfyUI only asks what is `in` it, a part of a text too; raises for what has nothing in it
+        body = {name: None for name in ("number", "prompt") if name in body}
     number = _number(state, body)
     if "prompt" not in body:
         return _refusal(prompt_error("no_prompt", "No prompt provided", "No prompt provided"))
