@@ -38,7 +38,7 @@ async def post_history(request: web.Request) -> web.Response:
     """``clear`` and ``delete`` (ComfyUI server.py post_history)."""
     try:
         body = await answers.body_json(request)
-        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete") or ()]
+        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete", ())]
     except (ValueError, TypeError, AttributeError):
         return answers.failed()
     owner = caller_of(request).owner

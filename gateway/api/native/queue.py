@@ -28,7 +28,7 @@ async def post_queue(request: web.Request) -> web.Response:
     """``clear`` and ``delete``; ids that are unknown, or run, are passed over (ComfyUI server.py post_queue)."""
     try:
         body = await answers.body_json(request)
-        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete") or ()]
+        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete", ())]
     except (ValueError, TypeError, AttributeError):
         return answers.failed()
     rooms, caller = services(request), caller_of(request)

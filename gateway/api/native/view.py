@@ -86,8 +86,10 @@ async def _view_output(request: web.Request, rooms: Services, row: OutputRow) ->
     params = {"filename": row.runner_filename, "type": row.type, "subfolder": row.runner_subfolder}
     params |= {key: request.query[key] for key in PASSED_ON if key in request.query}
     told = contents.file_headers(request, row.filename)
-    if not contents.is_active(contents.content_type_of(row.filename)):
-        del told[hdrs.CONTENT_TYPE]  # the runner's: it may have encoded the picture anew
+    if _drawing(request) is not None:  # the runner encodes the picture anew
+        told = {hdrs.CONTENT_DISPOSITION: contents.disposition(row.filename)}
+    elif not contents.is_active(contents.content_type_of(row.filename)):
+        del told[hdrs.CONTENT_TYPE]  # the runner's
     return await relay(request, runner, "/view", params=params, answer_headers=told | concerning)
 
 
