@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -52,6 +53,7 @@ from gateway.scheduling.placement import Judge, Placement, RunnerView
 from gateway.storage.errors import StorageError
 
 CLOSING_SECONDS = 5.0  # for dispatches under way when the gateway stops; what is cut is found again at the next start
+DRAWN_AT_ONCE = 20  # graphs whose needs are drawn anew before others have their turn; some milliseconds
 PAUSE_SECONDS = 1.0  # before a job waits again whose trouble is not the runner's: no other event slows the next try
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
         self._drawn_for: object = None
+        self._undrawn: dict[str, None] = {}  # jobs whose needs are by an older catalogue, in their order
         self._aside = Aside(registry, self.schedule)
         self._suspects = Suspects(registry)
         self.undropped: set[str] = set()  # runners that could not be told to drop what they may have
@@ -143,6 +146,8 @@ class Dispatcher:
         for view in sorted(free, key=placement.by_work):
             waiting = self._registry.waiting.first(lambda needs, refused, view=view: self._fits(view, needs, refused))  # type: ignore[misc]
             job = self._registry.get(waiting.job_id) if waiting else None
+            if job is not None and self._draw_anew(job.id):
+                return True
             if job is not None:
                 attempt = self._registry.new_attempt(job, view.name, probe=False)
                 self._registry.turn(job, JobState.DISPATCHED, f"{view.work} before it on {view.name}")
@@ -154,17 +159,36 @@ class Dispatcher:
         return view.name not in refused_by and self._judge.verdict(needs, view).fits
 
     def _draw_needs_anew(self) -> None:
-        """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need."""
+        """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need. Thousands may wait:
+        the one that is about to be given out is looked at before it is, the others bit by bit."""
         if self._drawn_for == self._pool.version:
             return
         self._drawn_for = self._pool.version
-        changed = []
-        for job in self._registry.shown(*VISIBLE):
-            needs = self.needs(job.prompt, job.needs.tags)
-            if needs != job.needs:
-                job.needs = needs
-                changed.append(job)
-        self._registry.needs_changed(changed)
+        is_under_way = bool(self._undrawn)
+        self._undrawn = dict.fromkeys(job.id for job in self._registry.shown(*VISIBLE))
+        if self._undrawn and not is_under_way:
+            self._spawn(self._draw_the_others())
+
+    async def _draw_the_others(self) -> None:
+        while self._undrawn and self._is_open:
+            some = list(islice(self._undrawn, DRAWN_AT_ONCE))
+            changed = [job_id for job_id in some if self._draw_anew(job_id)]
+            if changed:
+                self.schedule()
+            await asyncio.sleep(0)
+        self._undrawn.clear()
+
+    def _draw_anew(self, job_id: str) -> bool:
+        """Returns whether the job has other needs than it was thought to have."""
+        if job_id not in self._undrawn:
+            return False
+        del self._undrawn[job_id]
+        job = self._registry.get(job_id)
+        if job is None or (needs := self.needs(job.prompt, job.needs.tags)) == job.needs:
+            return False
+        job.needs = needs
+        self._registry.needs_changed([job])
+        return True
 
     def _fail_stranded(self) -> None:
         """An accepted job that no runner of the pool could ever take ends: it would wait for nothing."""

@@ -360,7 +360,7 @@ class Endings:
             job_rows.update_job(
                 job.id,
                 state=state.value,
-                ended_at=self._clock.wall_ms(),
+                ended_at=self._past.end_time(self._clock.wall_ms()),
                 entry=text,
                 summary=json_text.dumps(row).encode(),
                 reason=reason or None,

@@ -39,6 +39,7 @@ class History:
         self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._warm: OrderedDict[str, bytes] = OrderedDict()
         self._highest = -1
+        self._newest_end = 0
 
     async def load(self) -> None:
         """Reads the listing of earlier lives of the gateway."""
@@ -46,6 +47,7 @@ class History:
             if found.summary is not None:
                 self._list(Ended(found.id, found.owner, None, json_text.loads(found.summary)))
                 self._count(self._ended[found.id].row.get("priority"))
+            self._newest_end = max(self._newest_end, found.ended_at)
 
     def add(self, ended: Ended, entry: bytes) -> None:
         """Takes in a job that has just ended, with its history entry as JSON."""
@@ -65,6 +67,12 @@ class History:
             number = self._highest + 1
         self._count(number)
         return number
+
+    def end_time(self, now: int) -> int:
+        """When a job that ends now has ended, in ms: never before one that has ended already, however the machine's
+        clock was set meanwhile. The order of the history is the order of these times."""
+        self._newest_end = max(self._newest_end, now)
+        return self._newest_end
 
     def _count(self, number: object) -> None:
         if isinstance(number, int):
@@ -110,12 +118,10 @@ class History:
         with suppress(StorageError):  # what has ended a moment ago is to be in it; without the disk, what was stored is
             await self._db.flushed()
         if offset < 0 and max_items is not None:
-            found = await job_rows.load_finished(self._db, owner=owner, newest=min(max_items, LISTED_MOST))
-        elif offset < 0:
-            found = await job_rows.load_finished(self._db, owner=owner, newest=LISTED_MOST)
-        else:
-            found = await job_rows.load_finished(self._db, owner=owner, offset=offset, limit=max_items)
-        return [(row.id, row.entry) for row in found if row.entry is not None]
+            return await job_rows.load_entries(self._db, owner=owner, newest=min(max_items, LISTED_MOST))
+        if offset < 0:
+            return await job_rows.load_entries(self._db, owner=owner, newest=LISTED_MOST)
+        return await job_rows.load_entries(self._db, owner=owner, offset=offset, limit=max_items)
 
     async def delete(self, job_ids: Collection[str], owner: str | None) -> None:
         """Takes jobs out of the history; unknown ids, and another's, are passed over. Raises StorageError."""

@@ -117,14 +117,16 @@ class Job:
     delete_requested: bool = False  # to be taken out of the queue unless it has begun
     reason: str = ""  # of the newest transition
     live: Live = field(default_factory=Live)
-    workflow_id: str | None = field(init=False)  # ``extra_pnginfo.workflow.id``, which /api/jobs filters by
-    row: dict[str, Any] = field(init=False)  # of /api/jobs, as a pending job; its place in the queue is left out
+    workflow_id: str | None = None  # ``extra_pnginfo.workflow.id``, which /api/jobs filters by
+    _row: dict[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        extra_data = self.content.extra_data
-        found = jobs_api.workflow_id(extra_data)
-        self.workflow_id = found if isinstance(found, str) else None
-        self.row = jobs_api.pending_row(self.id, self.number, extra_data)
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row of /api/jobs while it waits, made once; its place in the queue is left out."""
+        if self._row is None:
+            extra_data = {"create_time": self.created_at, "extra_pnginfo": {"workflow": {"id": self.workflow_id}}}
+            self._row = jobs_api.pending_row(self.id, self.number, extra_data)
+        return self._row
 
     @property
     def prompt(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import structlog
 
-from gateway.comfyui.catalogue import Catalogue
 from gateway.jobs import rows
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
@@ -48,7 +47,7 @@ async def recover(db: Database, registry: Registry) -> None:
     for attempt in await job_rows.load_attempts(db, [row.id for row in found]):
         attempts.setdefault(attempt.job_id, []).append(attempt)
     for row in found:
-        job = rows.job_of(row, attempts.get(row.id, []), Catalogue({}))
+        job = rows.job_of(row, attempts.get(row.id, []))
         if job.attempts:
             job.state, job.attempts[-1].state = as_found(job.state, job.attempts[-1].state)
         else:

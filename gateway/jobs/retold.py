@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from gateway.comfyui import json_text, messages
-from gateway.comfyui.catalogue import Catalogue
 from gateway.comfyui.messages import Message
 from gateway.jobs import rows
 from gateway.jobs.registry import JobListener
@@ -51,7 +50,7 @@ async def retell(db: Database, listener: JobListener, *, now: int) -> None:
         row = await job_rows.load_job(db, job_id)
         if row is None or row.entry is None:
             continue
-        job = rows.job_of(row, [], Catalogue({}))
+        job = rows.job_of(row, [])
         entry = json_text.loads(row.entry)
         for message in outputs_of(entry, job.id):
             listener.job_message(job, message)

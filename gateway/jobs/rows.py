@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.comfyui import json_text
-from gateway.comfyui.catalogue import Catalogue
 from gateway.jobs.content import Content
 from gateway.jobs.job import Attempt, Job, Options, Wish
 from gateway.jobs.states import AttemptState, JobState
-from gateway.scheduling.needs import needs_of
+from gateway.scheduling.needs import Needs
 from gateway.storage.jobs import AttemptRow, JobRow
 
 TAKEN = frozenset({AttemptState.HELD, AttemptState.RUNNING, AttemptState.ENDED, AttemptState.WITHDRAWN})
@@ -42,9 +41,9 @@ def row_of(job: Job) -> JobRow:
     )
 
 
-def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job:
-    """An unfinished job as it stood when its rows were written. Its live messages and its secrets are gone."""
-    prompt: dict[str, Any] = json_text.loads(row.prompt)
+def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
+    """An unfinished job as it stood when its rows were written. Its live messages and its secrets are gone, and of its
+    needs only the tags are known: the rest is drawn from the graph by the pool's catalogue."""
     request: dict[str, Any] = json_text.loads(row.request)
     tags = tuple(request["tags"])
     explicit = request["explicit_number"]
@@ -54,12 +53,12 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         number=int(row.number) if explicit is None else explicit,
         owner=row.owner,
         client_id=row.client_id,
-        content=Content(prompt, json_text.loads(row.extra_data)),
+        content=Content.packed(row.prompt, row.extra_data),
         secrets={},
         options=Options(
             request["partial_execution_targets"], tags, request.get("runs_alone", False), request.get("retries")
         ),
-        needs=needs_of(prompt, frozenset(tags), catalogue),
+        needs=Needs(frozenset(tags), frozenset(), frozenset()),
         created_at=row.created_at,
         state=JobState(row.state),
         outputs_to_execute=json_text.loads(row.outputs_to_execute),
@@ -67,6 +66,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow], catalogue: Catalogue) -> Job
         cancel_requested=row.wish == Wish.CANCEL,
         delete_requested=row.wish == Wish.DELETE,
         reason=row.reason or "",
+        workflow_id=row.workflow_id,
     )
     job.attempts = [
         Attempt(

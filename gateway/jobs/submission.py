@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 
 from gateway.clock import Clock
-from gateway.comfyui import errors, graph, history, json_text, validation
+from gateway.comfyui import errors, graph, history, jobs_api, json_text, validation
 from gateway.comfyui.catalogue import Catalogue
 from gateway.jobs.content import Content
 from gateway.jobs.dispatch import Dispatcher
@@ -188,6 +188,7 @@ class Submissions:
         client_id = client_id if isinstance(client_id, str) else None
         now = self._clock.wall_ms()
         tags = _tags(given)
+        workflow_id = jobs_api.workflow_id(given)
         return Job(
             id=job_id,
             seq=self._registry.next_job_seq(),
@@ -204,6 +205,7 @@ class Submissions:
             ),
             needs=self._dispatcher.needs(prompt, frozenset(tags)),
             created_at=now,
+            workflow_id=workflow_id if isinstance(workflow_id, str) else None,
         )
 
     # finding a runner that validates it

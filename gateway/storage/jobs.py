@@ -188,6 +188,14 @@ async def load_finished_rows(
     return [_made(FinishedRow, row) for row in rows]
 
 
+async def load_entries(
+    db: Database, *, owner: str | None = None, newest: int | None = None, offset: int = 0, limit: int | None = None
+) -> list[tuple[str, bytes]]:
+    """As `load_finished`: ids with their history entries, of those that have one."""
+    rows = await _finished(db, select(jobs.c.id, jobs.c.entry), owner, newest, offset, limit)
+    return [(row.id, row.entry) for row in rows if row.entry is not None]
+
+
 async def count_finished(db: Database, owner: str | None = None) -> int:
     """How many jobs `load_finished` would give."""
     rows = await db.read(_of_history(select(func.count()).select_from(jobs), owner))

@@ -1,6 +1,5 @@
 """Jobs as rows and back."""
 
-from gateway.comfyui.catalogue import Catalogue
 from gateway.jobs import rows
 from gateway.jobs.job import Options
 from gateway.jobs.recovery import recover
@@ -28,7 +27,7 @@ async def test_a_job_comes_back_as_it_was_without_its_secrets(room):
     row = rows.row_of(job)
     assert b"s3cret" not in b"".join(value for value in vars_of(row) if isinstance(value, bytes))
     assert row.workflow_id == "w"
-    found = rows.job_of(row, [], Catalogue({}))
+    found = rows.job_of(row, [])
     for name in ("id", "seq", "number", "owner", "client_id", "prompt", "extra_data", "options", "created_at"):
         assert getattr(found, name) == getattr(job, name), name
     assert type(found.number) is int
@@ -37,9 +36,9 @@ async def test_a_job_comes_back_as_it_was_without_its_secrets(room):
 
 
 async def test_an_explicit_number_stays_a_fraction(room):
-    found = rows.job_of(rows.row_of(room.job(number=2.5)), [], Catalogue({}))
+    found = rows.job_of(rows.row_of(room.job(number=2.5)), [])
     assert found.number == 2.5
-    whole = rows.job_of(rows.row_of(room.job(number=3.0)), [], Catalogue({}))
+    whole = rows.job_of(rows.row_of(room.job(number=3.0)), [])
     assert isinstance(whole.number, float)
 
 
