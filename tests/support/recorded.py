@@ -15,6 +15,7 @@ SHAPE_ONLY = {
     "get /global_subgraphs": "templates of a package that the simulator does not need",
     "get /node_replacements": "of nodes that the simulator does not have",
     "get /internal/logs/raw": "what a real server prints when it starts",
+    "jobs_sorted": "by duration, which is this machine's where jobs take milliseconds",
 }
 """Scenarios of which only status, headers and the types in the JSON are compared, and why."""
 
