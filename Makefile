@@ -4,6 +4,9 @@
 # make lint     ruff and mypy only
 # make format   rewrite the sources in the house's format
 #
+# make load     how it behaves with ten thousand jobs: prints figures, a minute long
+# make kills    kill -9 of the gateway under load, KILLS=100 times; a few minutes
+#
 # Each target sets up .venv first. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -35,6 +38,12 @@ lint: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+load: $(VENV)/dev.stamp
+	@$(BIN)/python bench/load.py
+
+kills: $(VENV)/dev.stamp
+	@$(BIN)/pytest -q -s tests/integration/test_many_kills.py --kills $(or $(KILLS),100)
 
 chromium:
 	@sh .ci/chromium

@@ -53,7 +53,8 @@ from gateway.scheduling.placement import Judge, Placement, RunnerView
 from gateway.storage.errors import StorageError
 
 CLOSING_SECONDS = 5.0  # for dispatches under way when the gateway stops; what is cut is found again at the next start
-DRAWN_AT_ONCE = 20  # graphs whose needs are drawn anew before others have their turn; some milliseconds
+DRAWN_AT_ONCE = 10  # graphs whose needs are drawn anew before others have their turn; a few milliseconds
+DRAWING_PAUSE_SECONDS = 0.005  # between them, so that at most half of the time goes into it
 PAUSE_SECONDS = 1.0  # before a job waits again whose trouble is not the runner's: no other event slows the next try
 
 log = structlog.get_logger(__name__)
@@ -175,7 +176,7 @@ class Dispatcher:
             changed = [job_id for job_id in some if self._draw_anew(job_id)]
             if changed:
                 self.schedule()
-            await asyncio.sleep(0)
+            await asyncio.sleep(DRAWING_PAUSE_SECONDS)
         self._undrawn.clear()
 
     def _draw_anew(self, job_id: str) -> bool:
