@@ -134,7 +134,7 @@ async def test_a_client_that_reads_nothing_is_cut_and_harms_only_itself(tmp_path
     ):
         transport = stuck.socket._response.connection.transport
         transport.pause_reading()
-        session = pool.rooms.hub._sessions[stuck.sid]
+        session = next(each for each in pool.rooms.hub._sessions.values() if each.sid == stuck.sid)
 
         def flood():
             session.send(messages.make("large", {"text": "x" * 500_000}))
