@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTEST_ARGS ?= -q -n 2 --dist loadscope
 
-.PHONY: help demo test chaos lint format chromium clean
+.PHONY: help demo test chaos lint format load kills chromium clean
 .DELETE_ON_ERROR:
 
 help:

@@ -1,4 +1,4 @@
-"""What the gateway does with ten thousand waiting and ten thousand ended jobs: `make load`. Loopback only, a minute long,
+"""What the gateway does with ten thousand waiting and ten thousand ended jobs: `make load`. Loopback only; it
 ends by itself; prints figures and fails nothing. The gateway and its runners are processes of their own."""
 
 import asyncio
@@ -21,6 +21,7 @@ from support.processes import Child, RunnerProcess, gateway_process, runner_proc
 
 WAITING, ENDED = 10_000, 10_000  # jobs
 RUNNERS = 8
+HEALTH = {"interval_seconds": 5, "grace_seconds": 15}  # as by default
 FEW = 4 * RUNNERS  # more than they hold
 REQUESTS = 200  # of each kind
 PROMPTS = 300
@@ -108,7 +109,7 @@ async def empty(runners: list[RunnerProcess]) -> None:
 
 
 async def measure(folder: Path, runners: list[RunnerProcess]) -> None:
-    config = write_config(folder, runners, queue={"max_pending": 100_000}, log={"level": "error"})
+    config = write_config(folder, runners, queue={"max_pending": 100_000}, log={"level": "error"}, health=HEALTH)
     data = folder / "data"
     for runner in runners:
         await runner.control("pause", after=0)

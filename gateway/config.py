@@ -68,6 +68,7 @@ class ServerConfig(_Section):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[Int, Field(ge=0, le=65_535)] = 8188
     max_upload_size: Annotated[Int, Field(ge=1, le=1 << 40)] = 104_857_600
+    body_seconds: Seconds = 120.0
     shutdown_seconds: Annotated[Number, Field(ge=0, le=3_600)] = 10.0
 
 
@@ -188,9 +189,11 @@ class SessionsConfig(_Section):
 
 
 class QueueConfig(_Section):
-    """Bounds of the queue: beyond `max_pending` waiting jobs new prompts are refused."""
+    """Bounds of the queue: beyond `max_pending` jobs that have not ended, or `max_pending_per_client` of one client,
+    new prompts are refused."""
 
     max_pending: Annotated[Int, Field(ge=1, le=10_000_000)] = 10_000
+    max_pending_per_client: Annotated[Int, Field(ge=1, le=10_000_000)] | None = None
 
 
 class FrontendConfig(_Section):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
+from gateway.api.services import services
 from gateway.comfyui import errors, json_text
 
 RUNNER_HEADER = "X-Gateway-Runner"
@@ -48,8 +50,18 @@ def runner_failed(runner: str, reason: str) -> web.Response:
 
 
 async def body_json(request: web.Request) -> Any:
-    """The request's JSON, whatever its content type. Raises ValueError where it is none."""
-    return json_text.loads(await request.read())
+    """The request's JSON, whatever its content type. Raises ValueError where it is none, and HTTPRequestTimeout, which
+    closes the connection, where the body does not come in time."""
+    seconds = services(request).config.server.body_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            body = await request.read()
+    except TimeoutError:
+        text = json_text.dumps(errors.body_too_slow(seconds))
+        late = web.HTTPRequestTimeout(text=text, content_type="application/json")
+        late.force_close()
+        raise late from None
+    return json_text.loads(body)
 
 
 def concerning(runner: str | None, job: str | None) -> dict[str, str]:

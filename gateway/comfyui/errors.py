@@ -68,3 +68,16 @@ def gateway_stopping() -> dict[str, Any]:
 def queue_full(limit: int) -> dict[str, Any]:
     """429 or 503: as many jobs as allowed are waiting."""
     return error_body(QUEUE_FULL, "The queue is full", f"{limit} jobs are waiting already", {"limit": limit})
+
+
+def client_queue_full(limit: int) -> dict[str, Any]:
+    """429: one client has as many jobs waiting as it may."""
+    details = f"{limit} jobs of this client are waiting already"
+    return error_body(QUEUE_FULL, "Too many jobs of this client are waiting", details, {"limit": limit})
+
+
+def body_too_slow(seconds: float) -> dict[str, Any]:
+    """408: the request's body did not come in time."""
+    return error_body(
+        "body_too_slow", "The request took too long to arrive", f"Its body was not there in {seconds:g} s"
+    )

@@ -4,9 +4,9 @@ A row is computed once, when a job ends, and kept; `select` filters, sorts and p
 may see them, is not known here.
 """
 
-import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from gateway.comfyui import outputs as files
@@ -147,12 +147,8 @@ def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
         if (query.statuses is None or row["status"] in query.statuses)
         and (query.workflow_id is None or row.get("workflow_id") == query.workflow_id)
     ]
-    key = _duration if query.sort_by == "execution_duration" else _creation
-    if query.limit is None:
-        shown = sorted(chosen, key=key, reverse=query.sort_order == "desc")[query.offset :]
-    else:  # a page of many is picked without sorting all of them
-        pick = heapq.nlargest if query.sort_order == "desc" else heapq.nsmallest
-        shown = pick(query.offset + query.limit, chosen, key=key)[query.offset :]
+    end = None if query.limit is None else query.offset + query.limit
+    shown = _in_order(chosen, query)[query.offset : end]
     return {
         "jobs": shown,
         "pagination": {
@@ -162,6 +158,16 @@ def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
             "has_more": query.offset + len(shown) < len(chosen),
         },
     }
+
+
+def _in_order(rows: list[Row], query: JobsQuery) -> list[Row]:
+    is_falling = query.sort_order == "desc"
+    if query.sort_by == "execution_duration":
+        return sorted(rows, key=_duration, reverse=is_falling)
+    try:
+        return sorted(rows, key=itemgetter("create_time"), reverse=is_falling)  # without a call of ours for each row
+    except (KeyError, TypeError):  # some row has none, or one that is no number
+        return sorted(rows, key=_creation, reverse=is_falling)
 
 
 def create_time(extra_data: object) -> Any:

@@ -85,7 +85,7 @@ class Jobs:
         self._watchdog = Watchdog(clock, stuck_seconds=config.health.stuck_seconds)
         self._reconciler = Reconciler(self.registry, self.dispatcher, self._watchdog)
         self.submissions = Submissions(
-            self.registry, self.history, pool, self.dispatcher, db, clock, max_pending=config.queue.max_pending
+            self.registry, self.history, pool, self.dispatcher, db, clock, bounds=config.queue
         )
         self.control = Control(self.registry, self.dispatcher, self._endings)
 

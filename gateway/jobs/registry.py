@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from gateway.jobs import rows
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
 from gateway.runners.runner import Runner
+from gateway.scheduling.lanes import Lane
 from gateway.scheduling.waiting import Waiting, WaitingLine
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
@@ -77,6 +79,7 @@ class Registry:
         self._in_state: dict[JobState, dict[str, Job]] = {state: {} for state in JobState}
         self._by_runner: dict[str, dict[str, Attempt]] = {}
         self._visible = 0
+        self._of_client: Counter[Lane] = Counter()
         self._seq = 0
         self._number = 0
 
@@ -121,6 +124,15 @@ class Registry:
         """Pending and running jobs of the whole pool: ComfyUI's ``queue_remaining``."""
         return self._visible
 
+    @property
+    def taken(self) -> int:
+        """How many jobs have not ended, with those that are being submitted now."""
+        return len(self._jobs)
+
+    def taken_of(self, owner: str, client_id: str | None) -> int:
+        """The same of one client; the jobs without a ``client_id`` are those of one."""
+        return self._of_client[owner, client_id or ""]
+
     def shown(self, *states: JobState) -> list[Job]:
         """Jobs in these states: waiting ones in their order, the others by age."""
         found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []
@@ -151,6 +163,7 @@ class Registry:
     def add(self, job: Job) -> None:
         """Takes in a job: a new one, or one found again after a restart."""
         self._jobs[job.id] = job
+        self._of_client[_client_of(job)] += 1
         self._in_state[job.state][job.id] = job
         self._visible += job.state in VISIBLE
         if job.state is JobState.PENDING:
@@ -235,6 +248,7 @@ class Registry:
         log.info("job.state", job=job.id, state=state.value, was=was.value, runner=job.runner, reason=reason or None)
         if state in ENDS or state is JobState.REFUSED:
             del self._jobs[job.id]
+            self._leave_client(job)
         else:
             self._in_state[state][job.id] = job
         if state is JobState.REFUSED:
@@ -303,6 +317,12 @@ class Registry:
         if job.id not in self.waiting:
             self._wait(job)
 
+    def _leave_client(self, job: Job) -> None:
+        client = _client_of(job)
+        self._of_client[client] -= 1
+        if not self._of_client[client]:
+            del self._of_client[client]
+
     def _wait(self, job: Job) -> None:
         job.content.pack()
         lane = job.lane if job.options.runs_alone else None
@@ -327,6 +347,10 @@ def link_sid(gateway_id: str, runner: str) -> str:
     """The gateway's ``clientId`` at a runner: the same in every life of the gateway, so that the events of what it
     dispatched before a restart come to its new link."""
     return hashlib.sha256(f"{gateway_id}/{runner}".encode()).hexdigest()[:32]
+
+
+def _client_of(job: Job) -> Lane:
+    return (job.owner, job.client_id or "")
 
 
 def _is_canonical_uuid(text: str) -> bool:

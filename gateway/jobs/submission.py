@@ -24,6 +24,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.comfyui import errors, graph, history, jobs_api, json_text, validation
 from gateway.comfyui.catalogue import Catalogue
+from gateway.config import QueueConfig
 from gateway.jobs.content import Content
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.history import History
@@ -73,7 +74,7 @@ class Submissions:
         db: Database,
         clock: Clock,
         *,
-        max_pending: int,
+        bounds: QueueConfig,
     ) -> None:
         self.runs_alone: Callable[[str, str], bool] = lambda owner, client_id: False
         self._registry = registry
@@ -82,7 +83,7 @@ class Submissions:
         self._dispatcher = dispatcher
         self._db = db
         self._clock = clock
-        self._max_pending = max_pending
+        self._bounds = bounds
         self._is_open = True
         self._first_contact = asyncio.Event()
         self._under_way = 0
@@ -135,9 +136,10 @@ class Submissions:
         job_id, refusal = await self._job_id(request)
         if refusal is not None:
             return refusal
-        if self._registry.remaining >= self._max_pending:
-            return _refusal(429, errors.queue_full(self._max_pending), {"Retry-After": str(RETRY_AFTER_SECONDS)})
         job = self._job(job_id, number, request, owner)
+        full = self._full(job)
+        if full is not None:
+            return _refusal(429, full, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         self._registry.add(job)
         try:
             return await self._accept_or_refuse(job)
@@ -152,6 +154,15 @@ class Submissions:
                 self._registry.turn(job, JobState.REFUSED, "not accepted")
 
     # the parts of a submission
+
+    def _full(self, job: Job) -> dict[str, Any] | None:
+        """The refusal where no more jobs are taken, of anybody or of this client."""
+        if self._registry.taken >= self._bounds.max_pending:
+            return errors.queue_full(self._bounds.max_pending)
+        most = self._bounds.max_pending_per_client
+        if most is not None and self._registry.taken_of(job.owner, job.client_id) >= most:
+            return errors.client_queue_full(most)
+        return None
 
     def _number(self, request: Mapping[str, Any]) -> float:
         """The order in the queue; the pool's counter advances with every prompt that brings no number of its own."""
