@@ -15,9 +15,9 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from seeds import seed
 from support.graphs import save_graph
 from support.processes import Child, RunnerProcess, gateway_process, runner_processes, until, write_config
+from support.seeds import seed
 
 WAITING, ENDED = 10_000, 10_000  # jobs
 RUNNERS = 8
@@ -101,34 +101,26 @@ def processor_seconds(process: Child) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def empty(runners: list[RunnerProcess]) -> None:
-    for runner in runners:
-        await runner.control("restart", forget=True)
-        await until(runner.state, "it is back")
-        await runner.control("pause", after=0)
-
-
-async def measure(folder: Path, runners: list[RunnerProcess]) -> None:
+async def started(stack: AsyncExitStack, folder: Path, *, waiting: int, ended: int) -> tuple[Child, int]:
+    """A gateway over new runners that run nothing, with so many jobs of an earlier life; and how large those are."""
+    folder.mkdir()
+    runners = await stack.enter_async_context(runner_processes(folder, RUNNERS))
     config = write_config(folder, runners, queue={"max_pending": 100_000}, log={"level": "error"}, health=HEALTH)
-    data = folder / "data"
     for runner in runners:
         await runner.control("pause", after=0)
+    size = await seed(folder / "data" / "gateway.db", waiting=waiting, ended=ended)
+    gateway, seconds = await first_dispatch(config, stack, runners)
+    say(f"first dispatch, {waiting} waiting and {ended} ended jobs", f"{seconds:.2f} s from the start of the process")
+    return gateway, size
+
+
+async def measure(folder: Path) -> None:
     async with AsyncExitStack() as stack:
-        await seed(data / "gateway.db", waiting=FEW, ended=0)
-        gateway, seconds = await first_dispatch(config, stack, runners)
+        gateway, _ = await started(stack, folder / "few", waiting=FEW, ended=0)
         small = memory_mb(gateway)
-        say(f"first dispatch after a start with {FEW} waiting jobs", f"{seconds:.2f} s")
-    for leftover in data.glob("gateway.db*"):
-        leftover.unlink()
-    await empty(runners)
-    size = await seed(data / "gateway.db", waiting=WAITING, ended=ENDED)
     async with AsyncExitStack() as stack:
-        gateway, seconds = await first_dispatch(config, stack, runners)
-        say(f"… with {WAITING} waiting and {ENDED} ended jobs", f"{seconds:.2f} s")
-        say(
-            "memory of the gateway",
-            f"{small:.0f} MB with none, {memory_mb(gateway):.0f} MB; a job is {size} bytes of JSON",
-        )
+        gateway, size = await started(stack, folder / "many", waiting=WAITING, ended=ENDED)
+        say("memory of the gateway", f"{small:.0f} MB, {memory_mb(gateway):.0f} MB; a job is {size} bytes of JSON")
         began = time.perf_counter()
         while not await has_settled(gateway) and time.perf_counter() - began < 20:
             pass
@@ -136,7 +128,10 @@ async def measure(folder: Path, runners: list[RunnerProcess]) -> None:
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         for path in READS:
             await read(http, gateway.url + path)
-            say(f"GET {path}", milliseconds(await timed(lambda path=path: read(http, gateway.url + path), REQUESTS)))
+            before = processor_seconds(gateway)
+            found = await timed(lambda path=path: read(http, gateway.url + path), REQUESTS)
+            used = (processor_seconds(gateway) - before) / REQUESTS
+            say(f"GET {path}", f"{milliseconds(found)}   {used * 1000:.1f} ms of processor time")
         volume = await read(http, f"{gateway.url}/queue")
         say(
             f"GET /queue ({volume / 1e6:.0f} MB)",
@@ -184,8 +179,7 @@ async def clear(http: aiohttp.ClientSession, gateway: Child) -> None:
 async def main() -> None:
     async with asyncio.timeout(LONGEST_SECONDS):
         with tempfile.TemporaryDirectory() as name:
-            async with runner_processes(Path(name), RUNNERS) as runners:
-                await measure(Path(name), runners)
+            await measure(Path(name))
 
 
 if __name__ == "__main__":

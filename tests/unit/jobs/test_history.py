@@ -35,3 +35,20 @@ async def test_the_next_life_counts_on(tmp_path):
         next_life = History(room.db)
         await next_life.load()
         assert next_life.number_for(3) == 41
+
+
+async def test_a_clock_that_is_set_back_changes_no_order(tmp_path):
+    """Ends are listed in the order in which they came, also after a restart."""
+    hour = 3_600  # seconds
+    async with jobs_room(tmp_path) as room:
+        started = room.clock.wall_ms()
+        for name, jump in (("a", 0), ("b", -hour), ("c", 2 * hour), ("d", -5 * hour), ("e", 0)):
+            room.clock.seconds += jump
+            room.endings.failed(await room.pending(name), "RunnerLost", "gone")
+        await room.db.flushed()
+        entries = await room.history.entries(None, 3, -1)
+        assert [job_id for job_id, _ in entries] == ["c", "d", "e"]
+        next_life = History(room.db)
+        await next_life.load()
+        assert [row["id"] for row in next_life.rows(None)] == ["a", "b", "c", "d", "e"]
+        assert next_life.end_time(started - hour * 1000) == next_life.end_time(0)
