@@ -10,6 +10,7 @@ import aiohttp
 import aiohttp.web
 import pytest
 from support.browsers import browser
+from support.busy import hear_ends
 from support.client import Client
 from support.graphs import save_graph
 from support.nodes import CHUNK, ROUTES, answering, chunks
@@ -95,8 +96,7 @@ async def test_a_query_that_names_an_output_goes_to_its_runner_under_the_runners
             await simulator.held()
             simulator.resume()
         told = {}
-        for prompt_id in jobs:
-            await client.hear_until("executing", node=None, prompt_id=prompt_id)
+        await hear_ends(client, jobs)  # in whichever order they come
         for prompt_id in jobs:
             outputs = (await client.history(prompt_id))["outputs"]
             told |= {item["filename"]: prompt_id for output in outputs.values() for item in output["images"]}
