@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.clock import Clock
-from gateway.comfyui import messages
+from gateway.comfyui import jobs_api, messages
 from gateway.comfyui.catalogue import Catalogue
 from gateway.files.outputs import OutputNames
 from gateway.files.staging import StagedPrompt
@@ -219,12 +219,14 @@ class Room:
     def job(self, job_id: str = "a", **more: Any) -> Job:
         """A new job, not registered."""
         self.numbers += 1
+        extra_data = more.pop("extra_data", {})
         values: dict[str, Any] = {
             "seq": self.numbers,
             "number": self.numbers,
             "owner": "",
             "client_id": "client",
-            "content": Content(more.pop("prompt", PROMPT), more.pop("extra_data", {})),
+            "content": Content(more.pop("prompt", PROMPT), extra_data),
+            "workflow_id": jobs_api.workflow_id(extra_data),
             "secrets": {},
             "options": Options(),
             "needs": NO_NEEDS,

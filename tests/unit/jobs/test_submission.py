@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.config import QueueConfig
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.submission import Submissions
 from gateway.runners.errors import RunnerAmbiguous
@@ -17,7 +18,9 @@ class Fault(Exception):
 @pytest.fixture
 def submissions(room):
     room.dispatcher.open()
-    return Submissions(room.registry, room.history, room.pool, room.dispatcher, room.db, room.clock, max_pending=10)
+    return Submissions(
+        room.registry, room.history, room.pool, room.dispatcher, room.db, room.clock, bounds=QueueConfig(max_pending=10)
+    )
 
 
 async def failing(*_, **__):
