@@ -151,8 +151,7 @@ class Jobs:
         """``GET /api/jobs``. A place in the queue is told of those rows only that are shown."""
         answer = jobs_api.select(self.rows(owner), query)
         if any(row["status"] == jobs_api.PENDING for row in answer["jobs"]):
-            waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
-            places = {job.id: place for place, job in enumerate(waiting, start=1)}
+            places = self._places(owner)
             answer["jobs"] = [_placed(row, places.get(row["id"])) for row in answer["jobs"]]
         return answer
 
@@ -178,7 +177,12 @@ class Jobs:
         job = self.job(job_id, owner)
         if job is None:
             return None
-        return _placed(_row(job), 1 + (self.registry.waiting.position(job_id) or 0))
+        return _placed(_row(job), self._places(owner).get(job_id))
+
+    def _places(self, owner: str | None) -> dict[str, int]:
+        """The places in the queue, from 1, of the jobs that have not begun."""
+        waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
+        return {job.id: place for place, job in enumerate(waiting, start=1)}
 
     async def delete_from_history(self, job_ids: Collection[str], owner: str | None) -> None:
         """``POST /history`` with ``delete``. Raises StorageError."""

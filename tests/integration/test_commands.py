@@ -159,3 +159,17 @@ async def test_what_is_cancelled_while_its_runner_hangs_ends_when_it_answers(tmp
         simulator.resume()
         await client.hear_end(running)
         assert simulator.executed == [running]
+
+
+async def test_a_waiting_jobs_place_is_the_same_wherever_it_is_told(tmp_path):
+    async with running_pool(tmp_path, 1) as pool, Client.connected(pool.base) as client:
+        pool.simulators[0].pause()
+        ids = [await client.submit(save_graph(seed)) for seed in range(4)]
+        await pool.simulators[0].held()
+        listed = (await client.get("/api/jobs?status=pending&sort_order=asc"))["jobs"]
+        places = {row["id"]: row["queue_position"] for row in listed}
+        assert places == {prompt_id: place for place, prompt_id in enumerate(ids[1:], start=1)}
+        assert places == {
+            prompt_id: (await client.get(f"/api/jobs/{prompt_id}"))["queue_position"] for prompt_id in places
+        }
+        pool.simulators[0].resume()
