@@ -59,7 +59,8 @@ class Control:
         await self._registry.store_wishes([job])
         if attempt.state is AttemptState.POSTING:
             return True  # the dispatch under way sees it when its runner has answered
-        return await self._dispatcher.obey(attempt) or job.is_in(JobState.CANCELLED)
+        obeyed = await self._dispatcher.obey(attempt)
+        return obeyed or attempt.is_interrupted or job.is_in(JobState.CANCELLED)  # reconciling may have been faster
 
     async def interrupt(self, jobs: Iterable[Job]) -> None:
         """Interrupts those of the jobs that are running; others are left alone, as by ComfyUI's ``/interrupt``."""

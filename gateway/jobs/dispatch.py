@@ -365,11 +365,13 @@ class Dispatcher:
     async def _interrupt(self, attempt: Attempt) -> bool:
         runner = self._pool.get(attempt.runner)
         if attempt.is_closing or attempt.terminal is not None:
-            return False  # it has just ended: an interrupt now could hit the next one
+            return attempt.is_interrupted  # it has just ended: an interrupt now could hit the next one
         if runner is None:
             return True
         try:
-            return await interrupt(runner, attempt.runner_prompt_id)
+            if await interrupt(runner, attempt.runner_prompt_id):
+                attempt.is_interrupted = True
+            return attempt.is_interrupted
         except RunnerError as error:
             log.warning("job.interrupt_not_delivered", job=attempt.job.id, runner=runner.name, reason=error.reason)
             runner.suspect(error.reason)

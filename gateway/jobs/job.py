@@ -75,6 +75,7 @@ class Attempt:
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
     ahead_since: float | None = None  # monotonic seconds: the runner's books say more of it than its link has told
+    is_interrupted: bool = False  # its runner has taken an interrupt of it, from a client's call or from reconciling
     is_being_withdrawn: bool = False  # its runner has been asked to give it back: no trace of it there is no loss
     is_closing: bool = False  # somebody is writing down its end
 

@@ -89,6 +89,21 @@ async def test_a_running_job_is_interrupted_by_its_id(either, how):
     assert attempt.job.state is JobState.RUNNING, "its runner tells the end"
 
 
+async def test_a_cancellation_that_reconciling_carries_out_first_has_succeeded(either, monkeypatch):
+    """While the wish is being stored, a health check obeys it and the runner tells the end."""
+    attempt = await either.running()
+    store = either.registry.store_wishes
+
+    async def slowly(jobs):
+        await store(jobs)
+        assert await either.dispatcher.obey(attempt) is True
+        await either.tell(attempt, "execution_interrupted", timestamp=2)
+
+    monkeypatch.setattr(either.registry, "store_wishes", slowly)
+    assert await either.control.cancel(attempt.job) is True
+    assert interrupts(either, attempt) == 1
+
+
 async def test_a_running_job_is_not_deleted(either):
     attempt = await either.running()
     await either.control.delete([attempt.job])
