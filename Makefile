@@ -13,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
-PYTEST_ARGS ?= -q -n 2 --dist loadscope
+PYTEST_ARGS ?= -q -n 2 --dist worksteal
 
 .PHONY: help demo test chaos lint format load kills chromium clean
 .DELETE_ON_ERROR:
