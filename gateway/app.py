@@ -89,10 +89,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
 
         for runner_config in config.runners:
             pool.add(make_runner(runner_config))
-        meters = Meters(clock)
-        db.watch_commits(meters.committed)
-        jobs.registry.watchers.append(meters)
-        meters.registry.register(RoomsCollector(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock))
+        meters = _metered(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock)
         fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
         await jobs.start()
@@ -116,6 +113,15 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             meters=meters,
             overview=overview,
         )
+
+
+def _metered(rooms: Rooms, clock: Clock) -> Meters:
+    """What Prometheus is told of these rooms: counted as it happens, or read when it asks."""
+    meters = Meters(clock)
+    rooms.db.watch_commits(meters.committed)
+    rooms.jobs.registry.watchers.append(meters)
+    meters.registry.register(RoomsCollector(rooms, clock))
+    return meters
 
 
 async def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
