@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -183,10 +183,6 @@ class Jobs:
         """The places in the queue, from 1, of the jobs that have not begun."""
         waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
         return {job.id: place for place, job in enumerate(waiting, start=1)}
-
-    async def delete_from_history(self, job_ids: Collection[str], owner: str | None) -> None:
-        """``POST /history`` with ``delete``. Raises StorageError."""
-        await self.history.delete(job_ids, owner)
 
     def told(self, job_id: str) -> None:
         """The end of a job is with its client's socket: it is not told again after a restart."""

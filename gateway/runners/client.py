@@ -22,6 +22,7 @@ CONNECTIONS_PER_RUNNER = 64
 KEEPALIVE_SECONDS = 30.0
 REQUEST_SECONDS = 30.0  # deadline of an ordinary call; uploads and views have none in total
 STALLED_SECONDS = 60.0  # a stream that sends nothing for so long is given up
+PING_SECONDS = 240.0  # lax: a runner's event loop stalls while it loads models; aiohttp waits half of it for the pong
 LATENCY_WEIGHT = 0.3  # weight of the newest sample in the moving average
 
 
@@ -203,6 +204,7 @@ class RunnerClient:
             max_msg_size=0,
             compress=0,
             autoping=True,
+            heartbeat=PING_SECONDS,
             timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
         )
 

@@ -16,7 +16,6 @@ from gateway.runners.errors import RunnerError
 
 RECONNECT_FIRST_SECONDS = 0.2
 RECONNECT_MOST_SECONDS = 5.0
-PING_SECONDS = 240.0  # lax: a runner's event loop stalls while it loads models; aiohttp waits half of it for the pong
 HANDSHAKE_SECONDS = 10.0
 FLAGS = {"supports_preview_metadata": True}
 

@@ -3,7 +3,11 @@
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from gateway.comfyui import messages
+from gateway.runners import client as clients
 from gateway.runners import link as links
 from gateway.runners.client import RunnerClient
 from gateway.runners.link import Link
@@ -133,3 +137,29 @@ async def test_a_stopped_link_is_closed(make, simulator):
     assert not link.is_open
     while len(simulator.state.sockets):
         await asyncio.sleep(0)
+
+
+async def test_a_peer_that_is_gone_without_a_word_is_noticed(monkeypatch):
+    """No TCP message says that it went: it only stops to answer pings."""
+    monkeypatch.setattr(clients, "PING_SECONDS", 0.05)
+
+    async def never_answers(request):
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        await socket.send_str(messages.feature_flags({}).text)
+        async for _ in socket:
+            pass
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/ws", never_answers)
+    async with TestServer(app) as server:
+        client, heard = RunnerClient("gpu-0", str(server.make_url("")).rstrip("/"), {}), Heard()
+        link = Link(client, "the-gateway", heard)
+        link.start()
+        try:
+            await heard.until("opened")
+            await heard.until("closed")
+        finally:
+            await link.stop()
+            await client.close()
