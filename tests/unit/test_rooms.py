@@ -10,7 +10,7 @@ GATEWAY = Path(__file__).parents[2] / "gateway"
 FLOORS = [
     {"clock"},
     {"comfyui"},
-    {"config", "config_source", "config_values", "storage"},
+    {"config", "storage"},
     {"runners"},
     {"files", "scheduling"},
     {"jobs"},

@@ -1,0 +1,5 @@
+"""The command line. `commands` has the application and what runs a gateway; each other family has a file of its own."""
+
+from gateway.cli.commands import app, main
+
+__all__ = ["app", "main"]

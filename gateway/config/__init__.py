@@ -1,0 +1,46 @@
+"""The configuration: sections of keys, the whole of them, and how they are read from YAML and the environment."""
+
+from gateway.config.loading import bind_fault, is_loopback, load_config
+from gateway.config.model import Config
+from gateway.config.sections import (
+    AccessConfig,
+    ArchiveConfig,
+    BlobsConfig,
+    DatabaseConfig,
+    DispatchConfig,
+    FailoverConfig,
+    FrontendConfig,
+    HealthConfig,
+    LogConfig,
+    PassthroughConfig,
+    QueueConfig,
+    RunnerConfig,
+    ServerConfig,
+    SessionsConfig,
+    UserDataConfig,
+)
+from gateway.config.source import ConfigError, Fault
+
+__all__ = [
+    "AccessConfig",
+    "ArchiveConfig",
+    "BlobsConfig",
+    "Config",
+    "ConfigError",
+    "DatabaseConfig",
+    "DispatchConfig",
+    "FailoverConfig",
+    "Fault",
+    "FrontendConfig",
+    "HealthConfig",
+    "LogConfig",
+    "PassthroughConfig",
+    "QueueConfig",
+    "RunnerConfig",
+    "ServerConfig",
+    "SessionsConfig",
+    "UserDataConfig",
+    "bind_fault",
+    "is_loopback",
+    "load_config",
+]
