@@ -95,7 +95,8 @@ class Job:
     """One prompt from its submission to its end. Times are milliseconds since the epoch.
 
     ``secrets`` are the keys of ``extra_data`` that reach the runner and are never stored or shown. ``was_accepted`` is
-    False until a runner has validated it, or the gateway on its own checks where no runner could be asked.
+    False until a runner has validated it, or the gateway on its own checks where no runner could be asked; a job found
+    after a restart has it where its client may have had a 200.
     """
 
     id: str

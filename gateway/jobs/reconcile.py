@@ -37,6 +37,7 @@ class Reconciler:
         self._dispatcher = dispatcher
         self._watchdog = watchdog
         self._seen_ownerless: dict[str, set[str]] = {}
+        self._told_to_drop: dict[str, set[tuple[int, str, bool]]] = {}  # life of the link, id, whether it has begun
 
     async def reconcile(self, runner: Runner) -> None:
         """Sets right every attempt on this runner whose POST is not under way. Raises RunnerError, StorageError."""
@@ -96,7 +97,8 @@ class Reconciler:
         """Prompts of the gateway's own link that no job owns: attempts given up while the runner could not be reached.
 
         They are known by the link's ``client_id``; what others have submitted to the runner is left alone. One is
-        removed when it is seen so a second time: the runner's answer may be older than what the gateway knows.
+        removed when it is seen so a second time: the runner's answer may be older than what the gateway knows. A runner
+        that goes on showing it, because its worker is stuck, is not told again unless it begins or the link opens anew.
         """
         mine = {
             runner_prompt_id
@@ -105,10 +107,14 @@ class Reconciler:
         }
         if any(attempt.state in IN_FLIGHT for attempt in self._registry.attempts_on(runner.name)):
             mine = set()  # the runner may have given one of these another id, and not have said so yet
-        for runner_prompt_id in mine & self._seen_ownerless.get(runner.name, set()):
-            log.warning("runner.orphan_removed", runner=runner.name, runner_prompt_id=runner_prompt_id)
-            await drop(runner, runner_prompt_id)
+        told = self._told_to_drop.get(runner.name, set())
+        due = {(runner.boot, each, each in running) for each in mine & self._seen_ownerless.get(runner.name, set())}
+        for what in due - told:
+            log.warning("runner.orphan_removed", runner=runner.name, runner_prompt_id=what[1])
+            await drop(runner, what[1])
+            self._told_to_drop.setdefault(runner.name, set()).add(what)
         self._seen_ownerless[runner.name] = mine
+        self._told_to_drop[runner.name] = due
         self._dispatcher.undropped.discard(runner.name)
 
 

@@ -3,8 +3,10 @@
 as it was stored                        what becomes of it
 pending                                 waits again, in its place
 with an open attempt                    belongs to its runner until that one is reconciled, or lost past the grace time
-submitting, never seen by a runner      is validated again as if it came now; refused, it leaves no trace: its
-                                        client never had an answer
+submitting, with an open attempt        the same, and counts as accepted: its client may have its 200. Where a runner
+                                        refuses it now, it fails with that runner's words
+submitting, without one                 is validated again as if it came now; refused, it leaves no trace: its
+                                        client never had a 200
 
 A cancellation or a deletion that its client was promised is part of what is found; it is carried out with the first
 reconciling, or at once where no runner has the job.
@@ -53,5 +55,8 @@ async def recover(db: Database, registry: Registry) -> None:
         else:
             job.state, _ = as_found(job.state, AttemptState.UNDELIVERED)
         registry.add(job)
+        if row.state == JobState.SUBMITTING and job.was_accepted:
+            # Before its attempt comes to nothing, which would look as if it had never been accepted.
+            db.write_behind(job_rows.update_job(job.id, state=job.state.value))
     if found:
         log.info("jobs.found_again", jobs=len(found), on_runners=sum(job.attempt is not None for job in registry))

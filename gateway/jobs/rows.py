@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from gateway.comfyui import json_text
 from gateway.jobs.content import Content
 from gateway.jobs.job import Attempt, Job, Options, Wish
-from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.needs import Needs
 from gateway.storage.jobs import AttemptRow, JobRow
 
@@ -62,7 +62,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
         created_at=row.created_at,
         state=JobState(row.state),
         outputs_to_execute=json_text.loads(row.outputs_to_execute),
-        was_accepted=row.state != JobState.SUBMITTING or any(attempt.state in TAKEN for attempt in attempts),
+        was_accepted=may_be_accepted(JobState(row.state), {AttemptState(attempt.state) for attempt in attempts}),
         cancel_requested=row.wish == Wish.CANCEL,
         delete_requested=row.wish == Wish.DELETE,
         reason=row.reason or "",
@@ -81,6 +81,16 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
         for attempt in attempts
     ]
     return job
+
+
+def may_be_accepted(job: JobState, attempts: Collection[AttemptState]) -> bool:
+    """Whether the client of a job that was stored like this may have its 200. Pure.
+
+    A 200 goes out after the intent to post is stored and before what came of it is. So with an attempt that is open, or
+    that a runner took, it may have gone out. It has not where every attempt had come to nothing: the next thing stored
+    is another intent, or that the job waits.
+    """
+    return job is not JobState.SUBMITTING or any(state in TAKEN or state in OPEN_ATTEMPTS for state in attempts)
 
 
 def next_number(unfinished: Iterable[JobRow], *, at_least: int) -> int:

@@ -1,5 +1,6 @@
 """A model of the dispatch protocol, small enough to go through every interleaving of it: one job, one gateway that may
-be killed, one runner that may be killed, one wire that may lose what it carries.
+be killed, one runner that may be killed, and may refuse what it validated before, one wire that may lose what it
+carries.
 
 The gateway's steps are those of ``gateway.jobs.dispatch`` and ``submission``: write the intent, post, read the answer,
 write what came of it behind. Its tables of states and its decisions after a crash are the code's own. Variants of the
@@ -17,6 +18,7 @@ import pytest
 
 from gateway.jobs.post import Fate
 from gateway.jobs.recovery import as_found
+from gateway.jobs.rows import may_be_accepted
 from gateway.jobs.states import ENDS, OPEN_ATTEMPTS, AttemptState, JobState, check_attempt, check_job
 
 J, A = JobState, AttemptState
@@ -33,11 +35,12 @@ class Copy(StrEnum):
 
 
 class Wire(StrEnum):
-    """Where the POST of the newest attempt is; SENT and ANSWERED outlive whoever sent it."""
+    """Where the POST of the newest attempt is; all but IDLE outlive whoever sent it."""
 
     IDLE = "idle"
     SENT = "sent"
     ANSWERED = "answered"
+    REFUSED = "refused"
 
 
 Stored = tuple[JobState, tuple[AttemptState, ...]]  # a job and its attempts
@@ -53,6 +56,7 @@ class World:
     stored: Stored | None = None
     copies: tuple[Copy, ...] = ()
     wire: Wire = Wire.IDLE
+    was_accepted: bool = False  # as the gateway thinks: a refusal then ends the job as failed
     answered: bool = False  # the client has its 200
     told: int = 0  # ends that the client was told
     completed: int = 0  # times that the runner ran it to its end
@@ -60,6 +64,7 @@ class World:
     runner_kills: int = 1
     wire_losses: int = 1
     missed_events: int = 1
+    refusals: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Rules:
     intent_first: bool = True  # the intent is durable before the POST
     doubt_is_looked_at: bool = True  # what had no answer is not posted again before the runner was asked
     end_before_telling: bool = True  # an end is durable before it is told
+    doubt_is_acceptance: bool = True  # after a crash, what may have had its 200 counts as accepted
     probes: bool = False  # the first attempt only validates, and is taken back
 
 
@@ -102,7 +108,7 @@ def newest(world: World) -> AttemptState | None:
 
 def gateway_steps(world: World, rules: Rules) -> Iterator[World]:
     if world.memory is None:
-        yield recovered(world)
+        yield recovered(world, rules)
         return
     if world.queue:
         yield replace(world, stored=world.queue[0], queue=world.queue[1:])
@@ -111,6 +117,8 @@ def gateway_steps(world: World, rules: Rules) -> Iterator[World]:
         yield reconciled(world)
     if world.step == "withdrawing":
         yield from withdrawn(world)
+    if world.step == "refusing" and not world.queue:
+        yield replace(world, step="refused")  # the client has its 400
     if world.step == "telling" and (not world.queue or not rules.end_before_telling):
         yield replace(world, step="idle", told=world.told + 1)
 
@@ -127,6 +135,8 @@ def dispatch_steps(world: World, rules: Rules) -> Iterator[World]:
         yield replace(world, step="posted", wire=Wire.SENT, copies=(*world.copies, Copy.NONE))
     elif world.step == "posted" and world.wire is Wire.ANSWERED:
         yield accepted(replace(world, wire=Wire.IDLE))
+    elif world.step == "posted" and world.wire is Wire.REFUSED:
+        yield refused(replace(world, wire=Wire.IDLE))
     elif world.step == "posted" and world.wire is Wire.IDLE:
         yield in_doubt(world, rules)
 
@@ -140,7 +150,18 @@ def accepted(world: World) -> World:
     if memory[0] is J.SUBMITTING:
         memory = turned(memory, job=J.DISPATCHED)
     is_held = was_probe and memory[1][-1] is A.HELD
-    return behind(world, memory, step="withdrawing" if is_held else after_step(memory), answered=True)
+    step = "withdrawing" if is_held else after_step(memory)
+    return behind(world, memory, step=step, was_accepted=True, answered=True)
+
+
+def refused(world: World) -> World:
+    """By the only runner there is: to a job that was accepted before, this is its end; else it leaves no trace."""
+    assert world.memory is not None
+    memory = turned(world.memory, attempt=A.REFUSED)
+    if world.was_accepted:
+        return behind(world, turned(memory, job=J.FAILED), step="telling")
+    job = J.REFUSED if memory[0] is J.SUBMITTING else J.CANCELLED
+    return behind(world, (turned(memory, job=job)[0], ()), step="refusing")
 
 
 def after_step(memory: Stored) -> str:
@@ -153,10 +174,12 @@ def in_doubt(world: World, rules: Rules) -> World:
         return accepted(world)  # its events were faster than the answer that never came
     memory = turned(world.memory, attempt=A.IN_DOUBT)
     if not rules.doubt_is_looked_at:
-        return behind(world, (J.PENDING, (*memory[1][:-1], A.UNDELIVERED)), step="idle", answered=True)
+        return behind(
+            world, (J.PENDING, (*memory[1][:-1], A.UNDELIVERED)), step="idle", was_accepted=True, answered=True
+        )
     if memory[0] is J.SUBMITTING:
         memory = turned(memory, job=J.DISPATCHED)
-    return behind(world, memory, step="idle", answered=True)
+    return behind(world, memory, step="idle", was_accepted=True, answered=True)
 
 
 def fate(world: World) -> Fate:
@@ -171,6 +194,7 @@ def reconciled(world: World) -> World:
     """The table of ``gateway.jobs.reconcile``."""
     assert world.memory is not None
     found, attempt = fate(world), newest(world)
+    world = replace(world, was_accepted=world.was_accepted or found is not Fate.GONE)
     if found is Fate.GONE:
         return behind(world, turned(world.memory, job=J.PENDING, attempt=A.LOST), step="idle")
     if found is Fate.PENDING:
@@ -191,7 +215,9 @@ def ended(world: World) -> World:
     world = started(world)
     assert world.memory is not None
     # The runner's answer to the POST may still be on its way: what it says then changes nothing.
-    return behind(world, turned(world.memory, job=J.COMPLETED, attempt=A.ENDED), step="telling", answered=True)
+    return behind(
+        world, turned(world.memory, job=J.COMPLETED, attempt=A.ENDED), step="telling", was_accepted=True, answered=True
+    )
 
 
 def withdrawn(world: World) -> Iterator[World]:
@@ -206,16 +232,19 @@ def withdrawn(world: World) -> Iterator[World]:
         yield reconciled(replace(world, step="idle"))
 
 
-def recovered(world: World) -> World:
-    if world.stored is None:
+def recovered(world: World, rules: Rules) -> World:
+    if world.stored is None or not world.stored[1]:  # its row was never written, or is gone with its refusal
         return replace(world, memory=(J.REFUSED, ()), step="never there")
     job, attempts = world.stored
+    was_accepted = may_be_accepted(job, attempts if rules.doubt_is_acceptance else ())
     if job in ENDS:  # told again, where it was not: gateway.jobs.retold
         return replace(world, memory=world.stored, step="idle" if world.told else "telling")
     job, newest_attempt = as_found(job, attempts[-1] if attempts else A.UNDELIVERED)
     attempts = (*attempts[:-1], newest_attempt) if attempts else ()
     copies = (*world.copies, *[Copy.NONE] * (len(attempts) - len(world.copies)))
-    return replace(world, memory=(job, attempts), step="idle", copies=copies)
+    found = replace(world, memory=(job, attempts), step="idle", copies=copies, was_accepted=was_accepted)
+    is_written = world.stored[0] is J.SUBMITTING and was_accepted
+    return behind(found, (job, attempts)) if is_written else found
 
 
 # what the runner, the wire and the events do
@@ -224,6 +253,8 @@ def recovered(world: World) -> World:
 def runner_steps(world: World) -> Iterator[World]:
     if world.wire is Wire.SENT:
         yield replace(world, wire=Wire.ANSWERED, copies=(*world.copies[:-1], Copy.QUEUED))
+        if world.refusals:
+            yield replace(world, wire=Wire.REFUSED, refusals=world.refusals - 1)
     if not any(copy is Copy.RUNNING for copy in world.copies):
         for place, copy in enumerate(world.copies):
             if copy is Copy.QUEUED:
@@ -251,7 +282,7 @@ def heard(world: World, place: int, follow: Callable[[World], World]) -> Iterato
 
 def faults(world: World) -> Iterator[World]:
     if world.gateway_kills and world.memory is not None:
-        lost = Wire.IDLE if world.wire is Wire.ANSWERED else world.wire
+        lost = world.wire if world.wire is Wire.SENT else Wire.IDLE
         yield replace(world, memory=None, queue=(), wire=lost, gateway_kills=world.gateway_kills - 1)
     if world.runner_kills and any(copy is not Copy.NONE for copy in world.copies):
         gone = (Copy.NONE,) * len(world.copies)
@@ -279,6 +310,8 @@ def check(world: World) -> None:
         raise Broken(f"{alive} copies alive, {world.completed} completed, {lost} attempts lost")
     if world.memory is not None and world.step == "never there" and (world.answered or alive):
         raise Broken("an accepted job was never there")
+    if world.step in ("refusing", "refused") and (world.answered or alive):
+        raise Broken("an accepted job leaves no trace")
 
 
 def explore(rules: Rules) -> int:
@@ -327,8 +360,14 @@ def test_every_interleaving_keeps_the_promise(rules):
         (Rules(intent_first=False), "never there|never ends|copies alive"),
         (Rules(doubt_is_looked_at=False), "copies alive"),
         (Rules(end_before_telling=False), "a crash would undo"),
+        (Rules(doubt_is_acceptance=False), "leaves no trace"),
     ],
-    ids=["posts before the intent is stored", "posts again when in doubt", "tells an end that is not stored"],
+    ids=[
+        "posts before the intent is stored",
+        "posts again when in doubt",
+        "tells an end that is not stored",
+        "forgets what may have had its 200",
+    ],
 )
 def test_model_finds_what_is_wrong(rules, fault):
     with pytest.raises(Broken, match=fault):

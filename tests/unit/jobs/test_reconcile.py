@@ -75,6 +75,25 @@ async def test_an_orphan_is_removed_when_it_is_seen_twice(room):
     assert {body["prompt_id"] for body in room.runner.did("/interrupt")} == {"orphan", "begun"}
 
 
+async def test_a_runner_that_goes_on_showing_an_orphan_is_told_once(room):
+    room.runner.running = ["begun"]
+    for _ in range(5):
+        await room.reconciler.reconcile(room.runner)
+    assert len(room.runner.did("/interrupt")) == 1
+    room.runner.boot += 1  # it may have forgotten what it was told
+    await room.reconciler.reconcile(room.runner)
+    assert len(room.runner.did("/interrupt")) == 2
+
+
+async def test_an_orphan_that_begins_after_all_is_interrupted(room):
+    for _ in range(3):
+        room.runner.pending = ["orphan"]  # taken by its worker before the deletion came
+        await room.reconciler.reconcile(room.runner)
+    room.runner.pending, room.runner.running = [], ["orphan"]
+    await room.reconciler.reconcile(room.runner)
+    assert [body["prompt_id"] for body in room.runner.did("/interrupt")] == ["orphan", "orphan"]
+
+
 async def test_what_others_have_submitted_is_left_alone(room):
     room.runner.pending = ["of-a-person"]
     room.runner.clients_of = {"of-a-person": "somebody"}

@@ -1,5 +1,7 @@
 """Jobs as rows and back."""
 
+import pytest
+
 from gateway.jobs import rows
 from gateway.jobs.job import Options
 from gateway.jobs.recovery import recover
@@ -67,7 +69,21 @@ async def test_recovered_jobs_stand_where_they_stood(room):
     assert registry.attempt("gpu-0", running.runner_prompt_id).state is AttemptState.RUNNING
     assert registry.get("posting").attempt.state is AttemptState.IN_DOUBT
     accepted = {job.id for job in registry if job.was_accepted}
-    assert accepted == {"waits", "held", "runs"}
+    assert accepted == {"waits", "held", "runs", "posting"}, "the 200 may have been sent before more was stored"
+    await room.db.flushed()
+    stored = {row.id: row.state for row in await job_rows.load_unfinished(room.db)}
+    assert stored["posting"] == JobState.DISPATCHED, "also when the gateway is killed once more"
+
+
+@pytest.mark.parametrize("state", [AttemptState.UNDELIVERED, AttemptState.REFUSED])
+async def test_a_job_whose_attempts_came_to_nothing_was_not_accepted(room, state):
+    job = room.job("a")
+    room.registry.add(job)
+    attempt = room.registry.new_attempt(job, "gpu-0", probe=False)
+    await room.registry.store_submission(job, attempt)
+    room.registry.turn_attempt(attempt, state)
+    (found,) = await again(room)
+    assert not found.was_accepted
 
 
 async def test_ended_jobs_do_not_come_back(room):
