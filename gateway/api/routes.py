@@ -58,6 +58,7 @@ NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own ro
     *assets.ROUTES,
     web.get("/api/jobs", jobs.get_jobs),
     web.get("/api/jobs/{job_id}", jobs.get_job),
+    web.get("/api/jobs/cancel", jobs.get_job_cancel),
     web.post("/api/jobs/cancel", jobs.cancel_jobs),
     web.post("/api/jobs/{job_id}/cancel", jobs.cancel_job),
 ]

@@ -62,6 +62,9 @@ CASES = [
     get("/jobs"),
     Case("PUT", "/api/jobs"),
     Case("POST", "/api/jobs/unknown/cancel", versions=(NEW,)),
+    Case("GET", "/api/jobs/cancel", versions=(NEW,)),
+    Case("HEAD", "/api/jobs/cancel", versions=(NEW,)),
+    Case("PUT", "/api/jobs/cancel", {}, versions=(NEW,)),
     Case("POST", "/api/jobs/cancel", b"{", versions=(NEW,)),
     Case("POST", "/api/jobs/cancel", {"job_ids": ["x"]}, versions=(NEW,)),
     # the catalogue

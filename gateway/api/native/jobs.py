@@ -22,7 +22,16 @@ async def get_jobs(request: web.Request) -> web.Response:
 
 async def get_job(request: web.Request) -> web.Response:
     """One job with its outputs and workflow (ComfyUI server.py get_job_by_id)."""
-    rooms, job_id = services(request), request.match_info["job_id"]
+    return await _detail(request, request.match_info["job_id"])
+
+
+async def get_job_cancel(request: web.Request) -> web.Response:
+    """The job with the id ``cancel``: ComfyUI has no ``GET`` of its own there."""
+    return await _detail(request, "cancel")
+
+
+async def _detail(request: web.Request, job_id: str) -> web.Response:
+    rooms = services(request)
     found = await rooms.jobs.detail(job_id, caller_of(request).owner)
     if found is None:
         return answers.json({"error": "Job not found"}, status=404)
