@@ -1,7 +1,8 @@
 """Who a request comes from, and which jobs are its own.
 
-Without tokens there is one owner. A call that names no job (an interrupt, a clear) reaches the caller's own: those of
-the browser session that a cookie tells, or of the ``clientId`` in the query; with neither, everyone's, as in ComfyUI.
+A call that names no job (an interrupt, a clear) reaches the caller's own. With a token these are its owner's. Without
+tokens there is one owner, and they are those of the browser session that a cookie tells, or of the ``clientId`` in the
+query; with neither, everyone's, as in ComfyUI.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
+from gateway.access.errors import ScopeMissing
+from gateway.access.token import ADMIN, ALL_SCOPES, Token, with_implied
 from gateway.jobs.job import Job
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -23,15 +26,58 @@ ANYONE = ""  # the one owner while there are no tokens
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who authentication found: an owner, what it may do, and by which token. ``login`` is the digest of the browser's
+    session, where one stood for the token."""
+
+    owner: str
+    scopes: frozenset[str]
+    token: Token | None = None
+    login: str | None = None
+
+    @classmethod
+    def of(cls, token: Token, login: str | None = None) -> Identity:
+        """Whoever presents this token."""
+        return cls(token.owner, with_implied(token.scopes), token, login)
+
+
+ANONYMOUS = Identity(ANYONE, ALL_SCOPES)  # everyone, while no tokens are asked for
+NOBODY = Identity(ANYONE, frozenset())  # without a token, where one is asked for: what is open to all
+IDENTITY = "gateway.identity"  # key in a request
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """``owner``: whose token; ``client_ids``: the clients that are certainly the caller's, None where nothing tells."""
+    """Who calls.
+
+    Attributes:
+        owner: whose token; "" while no tokens are asked for.
+        client_ids: the clients that are certainly the caller's, None where nothing tells.
+        scopes: of ``run``, ``manage``, ``admin``; all while no tokens are asked for.
+        token: None while no tokens are asked for.
+        login: the digest of the browser's session, where it came with one.
+    """
 
     owner: str
     client_ids: frozenset[str] | None
+    scopes: frozenset[str] = ALL_SCOPES
+    token: Token | None = None
+    login: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller reaches everyone's."""
+        return ADMIN in self.scopes
+
+    def sees(self, owner: str) -> bool:
+        """True for what is the caller's own, and for everything to an admin. What is not seen is 404, never 403."""
+        return owner == self.owner or self.is_admin
 
     def reaches(self, job: Job) -> bool:
-        """True when a call without an id reaches this job."""
-        return job.owner == self.owner and (self.client_ids is None or job.client_id in self.client_ids)
+        """True when a call without an id reaches this job: never another owner's, not even for an admin."""
+        if job.owner != self.owner:
+            return False
+        return self.token is not None or self.client_ids is None or job.client_id in self.client_ids
 
 
 class Browsers:
@@ -57,11 +103,15 @@ class Browsers:
 
     def caller(self, request: web.Request) -> Caller:
         """Who sent this request."""
+        who: Identity = request.get(IDENTITY, ANONYMOUS)
+        return Caller(who.owner, self._client_ids(request), who.scopes, who.token, who.login)
+
+    def _client_ids(self, request: web.Request) -> frozenset[str] | None:
         clients = self._clients.get(request.cookies.get(BROWSER_COOKIE, ""))
         if clients:
-            return Caller(ANYONE, frozenset(clients))
+            return frozenset(clients)
         client_id = request.query.get("clientId")
-        return Caller(ANYONE, frozenset({client_id}) if client_id else None)
+        return frozenset({client_id}) if client_id else None
 
     def runner(self, request: web.Request, pool: Pool, *, binds: bool = True) -> Runner | None:
         """The runner that the browser is bound to: the primary of the time when one was first needed.
@@ -106,3 +156,11 @@ BROWSERS = web.AppKey("browsers", Browsers)
 def caller_of(request: web.Request) -> Caller:
     """Who sent this request."""
     return request.app[BROWSERS].caller(request)
+
+
+def require(request: web.Request, scope: str) -> Caller:
+    """The caller, who must have this scope. Raises ScopeMissing, which becomes 403 in the words of the API called."""
+    caller = caller_of(request)
+    if scope not in caller.scopes:
+        raise ScopeMissing(scope)
+    return caller

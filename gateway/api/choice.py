@@ -56,7 +56,8 @@ def _executing(request: web.Request) -> Runner | None:
     running = [
         job
         for job in rooms.jobs.live(caller.owner, JobState.RUNNING)
-        if (client_id and job.client_id == client_id) or (caller.client_ids is not None and caller.reaches(job))
+        if (client_id and job.client_id == client_id)
+        or (caller.client_ids is not None and job.client_id in caller.client_ids)
     ]
     begun = sorted((job.attempt.started_at or 0, job.attempt.runner) for job in running if job.attempt is not None)
     for _, name in begun:

@@ -1,0 +1,40 @@
+"""Why a request is refused, before any route has looked at it. The API that was called gives it its words."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """Base of the refusals. ``kind`` is for programs, the message for people; neither holds a secret."""
+
+    status = 403
+    kind = "forbidden"
+
+
+class NotAuthenticated(Refused):
+    """401: no token, or one that is not taken. ``missing``: nothing was presented at all."""
+
+    status = 401
+    kind = "unauthorized"
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class ScopeMissing(Refused):
+    """403: the token lacks a scope."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This needs a token with the scope {scope!r}")
+        self.scope = scope
+
+
+class TooManyAttempts(Refused):
+    """429: too many wrong tokens from one address."""
+
+    status = 429
+    kind = "too_many_attempts"
+
+    def __init__(self, retry_seconds: int) -> None:
+        super().__init__("Too many attempts from this address")
+        self.retry_seconds = retry_seconds

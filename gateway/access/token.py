@@ -1,0 +1,71 @@
+"""What a token is and what it permits. Who presents one, and where it is kept, is written elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+RUN, MANAGE, ADMIN = "run", "manage", "admin"
+SCOPES = (RUN, MANAGE, ADMIN)
+ALL_SCOPES = frozenset(SCOPES)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimits:
+    """A token's own limits; None where the configuration's holds. ``rate`` is in requests a minute, ``pending`` and
+    ``running`` in jobs, ``sockets`` in websockets."""
+
+    rate: int | None = None
+    pending: int | None = None
+    running: int | None = None
+    sockets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token, without its secret. Times are milliseconds since the epoch.
+
+    Attributes:
+        id: names it in listings and in the audit trail.
+        name: what it is for, in its maker's words.
+        owner: whose jobs and files its bearer reaches. Several tokens may have one owner.
+        scopes: of ``run`` (what a client of ComfyUI does), ``manage`` (runners), ``admin`` (all, of everyone).
+        tags: the runners' tags that its jobs may ask for; empty: any.
+        weight: its owner's share where several owners wait.
+        priority_ceiling: the highest priority that its jobs may have; None: any.
+        limits: its own limits.
+        expires_at: from when on it is refused; None: never.
+        revoked_at: when it was revoked.
+    """
+
+    id: str
+    name: str
+    owner: str
+    scopes: frozenset[str]
+    created_at: int
+    tags: tuple[str, ...] = ()
+    weight: float = 1.0
+    priority_ceiling: int | None = None
+    limits: TokenLimits = field(default_factory=TokenLimits)
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    revoked_at: int | None = None
+
+    @property
+    def revoked(self) -> bool:
+        """Whether it was revoked."""
+        return self.revoked_at is not None
+
+    def expired(self, now: int) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_live(self, now: int) -> bool:
+        """Whether it is taken."""
+        return not self.revoked and not self.expired(now)
+
+
+def with_implied(scopes: Iterable[str]) -> frozenset[str]:
+    """These scopes and those that they include: an admin may do everything."""
+    given = frozenset(scopes)
+    return ALL_SCOPES if ADMIN in given else given
