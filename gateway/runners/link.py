@@ -31,6 +31,9 @@ class LinkListener(Protocol):
     async def link_closed(self, reason: str) -> None:
         """The websocket is gone; it was announced by ``link_opened``, and the link tries again."""
 
+    async def link_not_opened(self, reason: str) -> None:
+        """A try to connect has failed; the link tries again."""
+
     async def link_message(self, message: Message) -> None:
         """A text frame."""
 
@@ -104,6 +107,8 @@ class Link:
                 reason = f"closed by the runner (code {socket.close_code})"
         except TimeoutError:
             reason = "no answer to the websocket's handshake in time"
+        except aiohttp.WSServerHandshakeError as error:  # its own words hold the sid, which nobody else is to know
+            reason = f"the websocket was refused with {error.status}"
         except (aiohttp.ClientError, OSError, RunnerError) as error:
             reason = str(error) or type(error).__name__
         except Exception as error:  # a fault in what a message does costs this socket, never the link
@@ -117,6 +122,7 @@ class Link:
             await self._listener.link_closed(reason)
         else:
             log.debug("link.not_open", runner=self._client.name, reason=reason)
+            await self._listener.link_not_opened(reason)
         return opened
 
     async def _negotiate(self, socket: aiohttp.ClientWebSocketResponse) -> list[Message]:

@@ -263,6 +263,11 @@ class Runner:
             self._turn(RunnerState.SUSPECT, f"link: {reason}")
         self._check_now.set()
 
+    async def link_not_opened(self, reason: str) -> None:
+        """See LinkListener."""
+        if self.health.state is RunnerState.CONNECTING:
+            self._turn(RunnerState.CONNECTING, f"link: {reason}")
+
     async def link_message(self, message: Message) -> None:
         """See LinkListener."""
         if message.type == "status":

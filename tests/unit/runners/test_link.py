@@ -21,12 +21,17 @@ class Heard:
         self.told = []
         self.news = asyncio.Event()
         self.failure = None
+        self.reason = ""
 
     async def link_opened(self):
         self._note("opened")
 
     async def link_closed(self, reason):
         self._note("closed")
+
+    async def link_not_opened(self, reason):
+        self.reason = reason
+        self._note("not opened")
 
     async def link_message(self, message):
         self._note(message.type)
@@ -108,7 +113,8 @@ async def test_what_is_not_open_is_not_closed(make, simulator):
     link.retry_now()
     refused, _ = make(headers={})
     await asyncio.gather(link._once(), refused._once())
-    assert heard.told == []
+    assert set(heard.told) == {"not opened"}
+    assert heard.reason == "the websocket was refused with 503"
     assert not link.is_open
     simulator.faults.refuse_websockets = False
     await heard.until("opened")
