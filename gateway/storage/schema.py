@@ -109,3 +109,46 @@ meta = Table(
     Column("key", String, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# A token's secret is not here, only its digest; nor is a browser session's.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("digest", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("priority_ceiling", Integer),
+    Column("limits", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+logins = Table(
+    "logins",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("token_digest", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("token_id", String),
+    Column("token_name", String),
+    Column("owner", String, nullable=False),
+    Column("address", String),
+    Column("action", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("ix_audit_at", "at"),
+)
