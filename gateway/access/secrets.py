@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
+
+from gateway.config.access import TOKEN
 
 PREFIX = "cgw_"  # so that scanners of secrets, and the gateway's own redaction, know one when they see it
 RANDOM_BYTES = 32
-SHORTEST = 32  # characters after the prefix, of a token that an operator has made
-TOKEN = re.compile(r"cgw_[A-Za-z0-9_-]{32,256}")
 
 
 def new_token() -> str:

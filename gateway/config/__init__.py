@@ -1,9 +1,9 @@
 """The configuration: sections of keys, the whole of them, and how they are read from YAML and the environment."""
 
+from gateway.config.access import AccessConfig
 from gateway.config.loading import bind_fault, is_loopback, load_config
 from gateway.config.model import Config
 from gateway.config.sections import (
-    AccessConfig,
     ArchiveConfig,
     BlobsConfig,
     DatabaseConfig,

@@ -9,8 +9,9 @@ from typing import Any, TypeGuard, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config.access import AccessConfig
 from gateway.config.model import DUPLICATE_RUNNER, Config
-from gateway.config.sections import AccessConfig, Section, ServerConfig
+from gateway.config.sections import Section, ServerConfig
 from gateway.config.source import ConfigError, Fault, KeyPath, Source, format_path, nearest, read_source
 
 
@@ -30,11 +31,11 @@ def load_config(path: str | Path, environ: Mapping[str, str] = os.environ, *, ch
 
 def bind_fault(server: ServerConfig, access: AccessConfig) -> Fault | None:
     """Listening beyond loopback without access tokens is refused unless `access.allow_anonymous` permits it."""
-    if access.allow_anonymous or is_loopback(server.host):
+    if access.wants_tokens or access.allow_anonymous or is_loopback(server.host):
         return None
     message = (
         "is reachable from other machines, and anyone there could use the gateway: "
-        "listen on 127.0.0.1, or set access.allow_anonymous to true"
+        "set access.mode to tokens, listen on 127.0.0.1, or set access.allow_anonymous to true"
     )
     return Fault("server.host", message)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.config.access import AccessConfig
 from gateway.config.sections import (
-    AccessConfig,
     ArchiveConfig,
     BlobsConfig,
     DatabaseConfig,

@@ -68,12 +68,6 @@ class RunnerConfig(Section):
         return {name: value.get_secret_value() for name, value in self.headers.items()}
 
 
-class AccessConfig(Section):
-    """Who may use the gateway. `allow_anonymous` permits listening beyond loopback without access tokens."""
-
-    allow_anonymous: bool = False
-
-
 class DatabaseConfig(Section):
     """Where jobs are kept: a SQLAlchemy URL, or None for SQLite in `data_dir`. `synchronous` is SQLite's: `full`
     survives a power cut, `normal` only a crash of the process.
