@@ -16,6 +16,7 @@ from gateway.comfyui import graph, names
 from gateway.comfyui.graph import FileReference
 from gateway.comfyui.names import AnnotatedName
 from gateway.comfyui.outputs import OutputFile
+from gateway.files.named import written_last
 from gateway.files.outputs import OutputNames
 from gateway.files.uploads import Uploads
 from gateway.runners.errors import RunnerError
@@ -147,9 +148,11 @@ class Staging:
     def _source(self, file: AnnotatedName, runner: str, owner: str) -> UploadRow | OutputRow | AnnotatedName | None:
         """What the reference means: an upload, an output, a place on the runner, or None for "let the runner see"."""
         upload = self._uploads.find(file.type, file.subfolder, file.filename, owner)
-        if upload is not None or file.type == "input":
+        if file.type == "input":
             return upload
         output = self._outputs.find(file.type, file.subfolder, file.filename)
+        if upload is not None and written_last(output, upload) is upload:
+            return upload
         unavailable = AnnotatedName(file.filename, UNAVAILABLE_FOLDER, "input")
         if output is not None:
             return output if self._may_use(output, owner) else unavailable

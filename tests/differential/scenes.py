@@ -288,7 +288,7 @@ FILES = [
     scene("an output as an input, again", A, submit("a", here(1)), rest, submit("b", load("{scene}_00001_.png [output]")), rest, submit("c", load("{scene}_00001_.png [output]")), rest, asks("/history/{c}")),
     scene("an output that is not there", A, submit("a", load("{scene}_00009_.png [output]"))),
     scene("an output in a folder", A, submit("a", here(1) | {"3": node("SaveImage", images=["4", 0], filename_prefix="{scene}/x")}), rest, submit("b", load("{scene}/x_00001_.png [output]")), rest, files("b")),
-    scene("an upload replaces an output", A, submit("a", here(1)), rest, asks(image("{scene}_00001_.png", type="output", overwrite="true")), files("a")),
+    scene("an upload replaces an output", A, submit("a", here(1)), rest, asks(image("{scene}_00001_.png", type="output", overwrite="true")), files("a"), submit("b", load("{scene}_00001_.png [output]")), rest, files("b")),
     scene("views of an output", A, submit("a", here(1)), rest, *(asks(f"/view?filename={{scene}}_00001_.png{query}") for query in ("&type=output&preview=webp;90", "&type=input", "&type=temp", "&subfolder=x", "&type=output&channel=a", "&preview=jpeg;50"))),
     scene("parts of an output", A, submit("a", here(1)), rest, asks(get("/view?filename={scene}_00001_.png", Range="bytes=1-3"), get("/view?filename={scene}_00001_.png", Range="bytes=99999-"), Case("HEAD", "/api/view?filename={scene}_00001_.png"))),
     scene("counters anywhere", A, submit("a", anywhere(1)), rest, submit("b", anywhere(2)), rest, submit("c", anywhere(3)), rest, files("a"), files("b"), files("c")),

@@ -20,6 +20,7 @@ from gateway.api.relay import relay
 from gateway.api.services import Services, services
 from gateway.comfyui import names
 from gateway.files import pictures
+from gateway.files.named import written_last
 from gateway.files.pictures import Encoded, PictureError
 from gateway.storage.errors import BlobMissing
 from gateway.storage.files import OutputRow, UploadRow
@@ -68,9 +69,9 @@ async def view(request: web.Request) -> web.StreamResponse:
 def file_named(
     rooms: Services, kind: names.FileType, subfolder: str, filename: str, owner: str
 ) -> OutputRow | UploadRow | None:
-    """What a safe name means: a job's file, else an upload of that owner."""
+    """What a safe name means: a job's file or an upload of that owner, whichever was written last."""
     folder = names.normal_subfolder(subfolder)
-    return rooms.outputs.find(kind, folder, filename) or rooms.uploads.find(kind, folder, filename, owner)
+    return written_last(rooms.outputs.find(kind, folder, filename), rooms.uploads.find(kind, folder, filename, owner))
 
 
 async def _view_output(request: web.Request, rooms: Services, row: OutputRow) -> web.StreamResponse:

@@ -126,6 +126,18 @@ async def test_an_upload_is_brought_under_its_name(world, value, form, path):
     assert world.east.files == {path: b"one"}
 
 
+async def test_an_upload_over_an_output_is_what_its_name_means_until_a_job_writes_it_again(world):
+    await world.make(world.west, "job", "a.png", b"made")
+    await world.upload(b"sent", "a.png", type="output")
+    staged = await world.stage("a.png [output]", world.west)
+    assert world.west.files[f"input/{value_in(staged)}"] == b"sent"
+    world.outputs._clock = SimpleNamespace(wall_ms=lambda: 10**15)
+    await world.make(world.west, "later", "a.png", b"made anew")
+    staged = await world.stage("a.png [output]", world.west)
+    assert value_in(staged) == "a.png [output]"
+    assert world.west.files["output/a.png"] == b"made anew"
+
+
 async def test_references_in_lists_and_strings_that_are_no_files(world):
     await world.upload(b"one", "a.png")
     staged = await world.stage(["a.png", "a photo of a cat", "unknown.png", 5])
