@@ -14,7 +14,8 @@ from gateway.storage.writer import Operation, values_of
 
 @dataclass(slots=True)
 class OutputRow:
-    """A file that a job made. The first three fields are its public name, and the key; times are milliseconds."""
+    """A file that a job made. The first three fields are its public name, which with `owner` is the key; times are
+    milliseconds."""
 
     type: str
     subfolder: str
@@ -28,6 +29,7 @@ class OutputRow:
     lost: bool = False  # the runner's file has another content by now: only the archived one is right
     content_hash: str | None = None  # of the archived content
     size: int | None = None
+    owner: str = ""  # of the job; each owner has an address space of its own
 
 
 @dataclass(slots=True)
@@ -54,33 +56,14 @@ def _upsert(table: Table) -> Insert:
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
 
 
-_insert_output = insert(files)
 _upsert_output = _upsert(files)
 _upsert_upload = _upsert(uploads)
-_delete_output = delete(files).where(*(column == bindparam(f"of_{column.name}") for column in files.primary_key))
 _delete_upload = delete(uploads).where(*(column == bindparam(f"of_{column.name}") for column in uploads.primary_key))
-
-
-def insert_output(row: OutputRow) -> Operation:
-    """Add an output; Conflict if its public name is taken."""
-    return Operation(_insert_output, values_of(row))
 
 
 def upsert_output(row: OutputRow) -> Operation:
     """Add an output, or replace the row of its public name."""
     return Operation(_upsert_output, values_of(row))
-
-
-def delete_output(type: str, subfolder: str, filename: str) -> Operation:  # noqa: A002
-    """Forget an output."""
-    return Operation(_delete_output, {"of_type": type, "of_subfolder": subfolder, "of_filename": filename})
-
-
-async def find_output(db: Database, type: str, subfolder: str, filename: str) -> OutputRow | None:  # noqa: A002
-    """The output with that public name."""
-    name = (files.c.type == type, files.c.subfolder == subfolder, files.c.filename == filename)
-    rows = await db.read(select(*_OUTPUT_COLUMNS).where(*name))
-    return _output(rows[0]) if rows else None
 
 
 async def load_outputs(db: Database) -> list[OutputRow]:
@@ -98,13 +81,6 @@ def delete_upload(owner: str, type: str, subfolder: str, filename: str) -> Opera
     """Forget an upload."""
     key = {"of_owner": owner, "of_type": type, "of_subfolder": subfolder, "of_filename": filename}
     return Operation(_delete_upload, key)
-
-
-async def find_upload(db: Database, type: str, subfolder: str, filename: str, owner: str) -> UploadRow | None:  # noqa: A002
-    """The upload of an owner with that name."""
-    name = (uploads.c.type == type, uploads.c.subfolder == subfolder, uploads.c.filename == filename)
-    rows = await db.read(select(*_UPLOAD_COLUMNS).where(uploads.c.owner == owner, *name))
-    return _upload(rows[0]) if rows else None
 
 
 async def load_uploads(db: Database, type: str | None = None, owner: str | None = None) -> list[UploadRow]:  # noqa: A002

@@ -44,6 +44,7 @@ class JobRow:
     hidden: bool = False  # deleted from the history
     told: bool = False  # its client has heard of its end, or there is none to hear of it
     wish: str | None = None  # what its client has asked for, "cancel" or "delete", until it is carried out
+    secrets: bytes | None = None  # of its extra_data, sealed, until its end
 
 
 @dataclass(slots=True)
@@ -169,21 +170,14 @@ async def highest_seq(db: Database) -> int:
     return int(rows[0][0])
 
 
-async def load_finished(
+async def load_finished_rows(
     db: Database, *, owner: str | None = None, newest: int | None = None, offset: int = 0, limit: int | None = None
-) -> list[JobRow]:
-    """Ended jobs that aren't hidden, oldest end first: of one owner, or with None of everyone.
+) -> list[FinishedRow]:
+    """What a listing needs of ended jobs that aren't hidden, oldest end first: of one owner, or with None of everyone.
 
     `newest` takes that many from the end (ComfyUI's `max_items` alone); `offset` and `limit` count from the oldest
     (ComfyUI's `max_items` with an `offset`). With `newest` the other two are ignored.
     """
-    return [_made(JobRow, row) for row in await _finished(db, select(*_JOB_COLUMNS), owner, newest, offset, limit)]
-
-
-async def load_finished_rows(
-    db: Database, *, owner: str | None = None, newest: int | None = None, offset: int = 0, limit: int | None = None
-) -> list[FinishedRow]:
-    """As `load_finished`, with only what a listing needs."""
     rows = await _finished(db, select(*_FINISHED_COLUMNS), owner, newest, offset, limit)
     return [_made(FinishedRow, row) for row in rows]
 
@@ -191,15 +185,9 @@ async def load_finished_rows(
 async def load_entries(
     db: Database, *, owner: str | None = None, newest: int | None = None, offset: int = 0, limit: int | None = None
 ) -> list[tuple[str, bytes]]:
-    """As `load_finished`: ids with their history entries, of those that have one."""
+    """As `load_finished_rows`: ids with their history entries, of those that have one."""
     rows = await _finished(db, select(jobs.c.id, jobs.c.entry), owner, newest, offset, limit)
     return [(row.id, row.entry) for row in rows if row.entry is not None]
-
-
-async def count_finished(db: Database, owner: str | None = None) -> int:
-    """How many jobs `load_finished` would give."""
-    rows = await db.read(_of_history(select(func.count()).select_from(jobs), owner))
-    return int(rows[0][0])
 
 
 async def _finished(

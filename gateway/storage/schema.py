@@ -46,6 +46,7 @@ jobs = Table(
     Column("wish", String),
     Column("workflow_id", String),
     Column("reason", Text),
+    Column("secrets", LargeBinary),
     Column("summary", LargeBinary),
     Column("outputs_to_execute", LargeBinary, nullable=False),
     Column("request", LargeBinary, nullable=False),
@@ -75,6 +76,7 @@ attempts = Table(
 files = Table(
     "files",
     metadata,
+    Column("owner", String, primary_key=True),
     Column("type", String, primary_key=True),
     Column("subfolder", String, primary_key=True),
     Column("filename", String, primary_key=True),

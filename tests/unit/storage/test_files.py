@@ -2,15 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.storage.database import Conflict, Database
+from gateway.storage.database import Database
 from gateway.storage.files import (
     OutputRow,
     UploadRow,
-    delete_output,
     delete_upload,
-    find_output,
-    find_upload,
-    insert_output,
     load_outputs,
     load_uploads,
     upsert_output,
@@ -28,25 +24,15 @@ async def db(tmp_path):
 
 
 async def test_an_output_has_one_public_name(db):
-    await db.write(insert_output(OUTPUT))
-    assert await find_output(db, "output", "", "a_00002_.png") == OUTPUT
-    assert await find_output(db, "temp", "", "a_00002_.png") is None
-    with pytest.raises(Conflict):
-        await db.write(insert_output(replace(OUTPUT, runner="west")))
-
-
-async def test_an_output_is_replaced_and_forgotten(db):
     archived = replace(OUTPUT, content_hash="ab" * 32, size=3, lost=True, generation=2)
     await db.write(upsert_output(OUTPUT), upsert_output(archived))
     assert await load_outputs(db) == [archived]
-    await db.write(delete_output("output", "", "a_00002_.png"))
-    assert await load_outputs(db) == []
 
 
 async def test_outputs_are_loaded_oldest_first(db):
     rows = [replace(OUTPUT, filename=str(n), created_at=n, generation=g) for n, g in ((1, 1), (2, 1), (2, 2))]
     rows[2].filename = "a"
-    await db.write(*(insert_output(row) for row in reversed(rows)))
+    await db.write(*(upsert_output(row) for row in reversed(rows)))
     assert await load_outputs(db) == rows
 
 
@@ -57,6 +43,14 @@ async def test_uploads(db):
     assert await load_uploads(db) == [newer, other]
     assert await load_uploads(db, "temp") == [other]
     assert await load_uploads(db, "input", "anna") == []
-    assert await find_upload(db, "input", "pasted", "a.png", "") == newer
     await db.write(delete_upload("", "input", "pasted", "a.png"))
-    assert await find_upload(db, "input", "pasted", "a.png", "") is None
+    assert await load_uploads(db) == [other]
+
+
+async def test_two_owners_outputs_may_have_one_name(db):
+    annas = replace(OUTPUT, owner="anna", job_id="job-2", created_at=11)
+    await db.write(insert_output(OUTPUT), insert_output(annas))
+    assert await load_outputs(db) == [OUTPUT, annas]
+    assert await find_output(db, "output", "", "a_00002_.png", "anna") == annas
+    await db.write(delete_output("output", "", "a_00002_.png", "anna"))
+    assert await load_outputs(db) == [OUTPUT]

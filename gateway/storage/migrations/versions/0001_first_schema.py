@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Make all tables."""
     op.create_table(
         "files",
+        sa.Column("owner", sa.String(), nullable=False),
         sa.Column("type", sa.String(), nullable=False),
         sa.Column("subfolder", sa.String(), nullable=False),
         sa.Column("filename", sa.String(), nullable=False),
@@ -25,7 +26,7 @@ def upgrade() -> None:
         sa.Column("lost", sa.Boolean(), nullable=False),
         sa.Column("content_hash", sa.String(), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("type", "subfolder", "filename", name=op.f("pk_files")),
+        sa.PrimaryKeyConstraint("owner", "type", "subfolder", "filename", name=op.f("pk_files")),
     )
     op.create_index("ix_files_job_id", "files", ["job_id"], unique=False)
     op.create_table(
@@ -45,6 +46,7 @@ def upgrade() -> None:
         sa.Column("wish", sa.String(), nullable=True),
         sa.Column("workflow_id", sa.String(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("summary", sa.LargeBinary(), nullable=True),
         sa.Column("outputs_to_execute", sa.LargeBinary(), nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=False),
