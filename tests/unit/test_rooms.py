@@ -14,7 +14,7 @@ FLOORS = [
     {"runners"},
     {"files", "scheduling"},
     {"jobs"},
-    {"sessions"},
+    {"sessions", "workflows"},
     {"access", "metrics"},
     {"api"},
     {"logging", "check", "doctor"},
