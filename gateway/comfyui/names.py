@@ -5,7 +5,7 @@ No file is touched here; whether a name is taken is the caller's to say.
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeGuard
 
@@ -133,28 +133,6 @@ def split_counter(filename: str) -> Counter | None:
     return Counter(match["prefix"], int(digits), len(digits), match["own_suffix"] or match["bare_suffix"])
 
 
-def next_name(filename: str, taken: Iterable[str]) -> str:
-    """The name that one server would have given, had all files in `taken` been in its folder.
-
-    Numbered names get the number after the highest of their prefix, whatever the extension (ComfyUI
-    folder_paths.get_save_image_path); a name without a number gets `stem_00002_.ext` or the next free one.
-    """
-    counter = split_counter(filename)
-    if counter is None:
-        stem, extension = posixpath.splitext(filename)
-        counter = Counter(stem, 1, 5, f"_{extension}")
-        highest = _highest_number(stem, taken)
-        return format_counter(counter, max(highest, 1) + 1)
-    highest = _highest_number(counter.prefix, taken)
-    return format_counter(counter, highest + 1) if highest >= 0 else filename
-
-
 def format_counter(counter: Counter, number: int) -> str:
     """The name with these parts and another number."""
     return f"{counter.prefix}_{number:0{counter.width}}{counter.suffix}"
-
-
-def _highest_number(prefix: str, names: Iterable[str]) -> int:
-    """The highest number of `prefix` among `names`; -1 if there is none."""
-    counters = (split_counter(name) for name in names)
-    return max((counter.number for counter in counters if counter is not None and counter.prefix == prefix), default=-1)

@@ -36,15 +36,9 @@ def output_file(item: dict[str, Any]) -> OutputFile:
     )
 
 
-def file_items(output: Any) -> Iterator[dict[str, Any]]:
-    """Every object with a string `filename` anywhere in an `output` or `outputs` value, in order."""
-    for value in _walk(output):
-        if _is_file_item(value):
-            yield value
-
-
 def files(output: Any) -> Iterator[OutputFile]:
-    """Every file that `map_files` would ask about: those of `file_items`, and 3D models given as plain paths."""
+    """Every file that `map_files` would ask about: objects with a string `filename` anywhere, in order, and 3D
+    models given as plain paths."""
     for value in _walk(output):
         if _is_file_item(value):
             yield output_file(value)

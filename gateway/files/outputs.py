@@ -48,10 +48,6 @@ class OutputNames:
         for row in sorted(await load_outputs(self._db), key=lambda row: row.created_at):
             self._add(row)
 
-    async def assign(self, job_id: str, runner: str, file: OutputFile, *, fresh: bool) -> OutputFile:
-        """The public name of a file that a job reported; see `assign_all`."""
-        return (await self.assign_all(job_id, runner, [file], fresh=fresh))[0]
-
     async def assign_all(
         self, job_id: str, runner: str, files: Iterable[OutputFile], *, fresh: bool, since: int | None = None
     ) -> list[OutputFile]:
@@ -157,7 +153,8 @@ class OutputNames:
         return name not in self._by_name and not self._reserved(name.type, name.subfolder, name.filename)
 
     def _next_name(self, file: OutputFile) -> OutputFile:
-        """The name after the highest number of its prefix, as `names.next_name`, without looking through all names."""
+        """The name that one server would have given: the number after the highest of its prefix, whatever the
+        extension (ComfyUI folder_paths.get_save_image_path); a name without a number gets `stem_00002_.ext`."""
         counter = names.split_counter(file.filename)
         if counter is None:
             stem, extension = posixpath.splitext(file.filename)

@@ -1,6 +1,6 @@
 """The gateway's own notes: text under a key (its id, counters, what was last seen)."""
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.storage.database import Database, Operation
@@ -8,17 +8,11 @@ from gateway.storage.schema import meta
 
 _set = insert(meta)
 _set = _set.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": _set.excluded.value})
-_delete = delete(meta).where(meta.c.key == bindparam("of_key"))
 
 
 def set_meta(key: str, value: str) -> Operation:
     """Write a note, over the one that is there."""
     return Operation(_set, {"key": key, "value": value})
-
-
-def delete_meta(key: str) -> Operation:
-    """Remove a note."""
-    return Operation(_delete, {"of_key": key})
 
 
 async def get_meta(db: Database, key: str) -> str | None:

@@ -63,7 +63,7 @@ async def test_inputs_arrive_whole_and_under_their_names(tmp_path, aiohttp_serve
         staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         await uploads.save(stream(LARGE), filename="a.png", subfolder="sub folder")
         peers["west"].files["output/a_00001_.png"] = LARGE[::-1]
-        await outputs.assign("job", "west", OutputFile("a_00001_.png", "", "output"), fresh=True)
+        await outputs.assign_all("job", "west", [OutputFile("a_00001_.png", "", "output")], fresh=True)
         prompt = {
             "1": {"class_type": "LoadImage", "inputs": {"image": "sub folder/a.png"}},
             "2": {"class_type": "LoadImage", "inputs": {"image": "a_00001_.png [output]"}},

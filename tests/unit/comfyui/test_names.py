@@ -154,32 +154,6 @@ def test_counters_round_trip(prefix: str, number: int, width: int, suffix: str) 
 
 
 @pytest.mark.parametrize(
-    ("filename", "taken", "expected"),
-    [
-        ("ComfyUI_00001_.png", ["ComfyUI_00001_.png"], "ComfyUI_00002_.png"),
-        ("ComfyUI_00001_.png", ["ComfyUI_00007_.webp", "Other_00009_.png"], "ComfyUI_00008_.png"),
-        ("ComfyUI_00001_.png", ["Other_00009_.png"], "ComfyUI_00001_.png"),
-        ("ComfyUI_99999_.png", ["ComfyUI_99999_.png"], "ComfyUI_100000_.png"),
-        ("clip_00001.mp4", ["clip_00001.mp4"], "clip_00002.mp4"),
-        ("plain.png", ["plain.png"], "plain_00002_.png"),
-        ("plain.png", ["plain.png", "plain_00002_.png"], "plain_00003_.png"),
-        ("noext", ["noext"], "noext_00002_"),
-    ],
-)
-def test_next_names(filename: str, taken: list[str], expected: str) -> None:
-    assert names.next_name(filename, taken) == expected
-
-
-@given(PART, st.integers(2, 12))
-def test_next_names_are_free(filename: str, count: int) -> None:
-    taken = [filename]
-    for _ in range(count):
-        name = names.next_name(filename, taken)
-        assert name not in taken
-        taken.append(name)
-
-
-@pytest.mark.parametrize(
     ("value", "bare", "kind"),
     [
         ("a.png", "a.png", None),

@@ -54,7 +54,7 @@ def test_any_value_can_be_walked_and_mapped(value: Any) -> None:
 
 def test_recorded_outputs(recording: dict[str, Any], history_in: Any) -> None:
     entries = history_in(recording).values()
-    found = [outputs.output_file(item) for entry in entries for item in outputs.file_items(entry["outputs"])]
+    found = [file for entry in entries for file in outputs.files(entry["outputs"])]
     assert OutputFile("rec_00001_.png", "", "output") in found
     assert any(file.type == "temp" for file in found)
 

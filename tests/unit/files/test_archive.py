@@ -51,7 +51,7 @@ class World:
 
     async def output(self, job: str, name: str, content: bytes) -> OutputFile:
         self.on_runner[name] = content
-        return await self.outputs.assign(job, "gpu-0", OutputFile(name, "", "output"), fresh=True)
+        return (await self.outputs.assign_all(job, "gpu-0", [OutputFile(name, "", "output")], fresh=True))[0]
 
     def row(self, file: OutputFile):
         return self.outputs.find(file.type, file.subfolder, file.filename)

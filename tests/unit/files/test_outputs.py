@@ -29,7 +29,7 @@ def image(name: str, subfolder: str = "", type_: str = "output") -> OutputFile:
 
 
 async def assign(outputs: OutputNames, job: str, runner: str, name: str, *, fresh: bool = True) -> str:
-    return (await outputs.assign(job, runner, image(name), fresh=fresh)).filename
+    return (await outputs.assign_all(job, runner, [image(name)], fresh=fresh))[0].filename
 
 
 async def reloaded(db) -> OutputNames:
@@ -52,7 +52,7 @@ async def test_numbers_count_over_extensions_and_apart_in_folders(outputs):
     await assign(outputs, "1", "east", "a_00002_.webp")
     assert await assign(outputs, "2", "west", "a_00001_.png") == "a_00003_.png"
     for other in (image("a_00001_.png", "sub"), image("a_00001_.png", "", "temp")):
-        assert await outputs.assign("2", "west", other, fresh=True) == other
+        assert await outputs.assign_all("2", "west", [other], fresh=True) == [other]
 
 
 async def test_find_leads_back_to_the_runner(outputs):
@@ -236,7 +236,7 @@ async def test_one_name_is_one_file(tmp_path_factory, jobs, reload_after):
         assert all(len(contents) == 1 for contents in holders.values())
         for known in (outputs, await reloaded(db)):
             for (job_id, runner, own, fresh), name in told.items():
-                assert await known.assign(job_id, runner, own, fresh=fresh) == name
+                assert await known.assign_all(job_id, runner, [own], fresh=fresh) == [name]
 
 
 async def test_a_folder_lists_its_own_files_the_newest_first(db, outputs):
@@ -249,8 +249,8 @@ async def test_a_folder_lists_its_own_files_the_newest_first(db, outputs):
     outputs = OutputNames(db, clock=SimpleNamespace(wall_ms=tick))
     for name in ("b_00001_.png", "same.png", "a_00001_.png"):
         await assign(outputs, "1", "east", name)
-    await outputs.assign("1", "east", image("c.png", "sub"), fresh=True)
-    await outputs.assign("1", "east", image("c.png", "", "temp"), fresh=True)
+    await outputs.assign_all("1", "east", [image("c.png", "sub")], fresh=True)
+    await outputs.assign_all("1", "east", [image("c.png", "", "temp")], fresh=True)
     assert [row.filename for row in outputs.newest("output", "")] == ["a_00001_.png", "same.png", "b_00001_.png"]
     await assign(outputs, "2", "east", "same.png")
     wanted = ["same.png", "a_00001_.png", "b_00001_.png"]

@@ -83,7 +83,7 @@ class World:
     async def make(self, runner: Runner, job: str, name: str, content: bytes) -> str:
         """A job writes an output; returns its public name as an input value."""
         runner.files[f"output/{name}"] = content
-        public = await self.outputs.assign(job, runner.name, OutputFile(name, "", "output"), fresh=True)
+        (public,) = await self.outputs.assign_all(job, runner.name, [OutputFile(name, "", "output")], fresh=True)
         return f"{public.filename} [output]"
 
     async def stage(self, value, runner: Runner | None = None, boot: str = "1", owner: str = ""):

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.storage import schema
 from gateway.storage.database import Conflict, Database, DatabaseUnavailable, Operation, StorageError
-from gateway.storage.meta import delete_meta, get_meta, set_meta
+from gateway.storage.meta import get_meta, set_meta
 from gateway.storage.writer import BATCH_MAX
 
 
@@ -41,8 +41,6 @@ async def test_creates_the_folder_and_keeps_what_was_written(path):
     async with await Database.open(f"sqlite:///{path}") as db:
         assert await get_meta(db, "id") == "two"
         assert await get_meta(db, "other") is None
-        await db.write(delete_meta("id"))
-        assert await get_meta(db, "id") is None
 
 
 @pytest.mark.parametrize(("option", "value"), [("full", 2), ("normal", 1)])
