@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
+from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.api import middleware, operations
 from gateway.api.admin import overview
@@ -85,6 +86,7 @@ def application(rooms: Services) -> web.Application:
     )
     app[SERVICES] = rooms
     app[BROWSERS] = Browsers()
+    app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)
     app[object_info.OBJECT_INFO] = object_info.ObjectInfo()
     app[models.MODEL_PLACES] = models.ModelPlaces()
     app[extensions.EXTENSIONS] = extensions.Listed()

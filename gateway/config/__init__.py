@@ -1,6 +1,7 @@
 """The configuration: sections of keys, the whole of them, and how they are read from YAML and the environment."""
 
 from gateway.config.access import AccessConfig
+from gateway.config.edge import AddressesConfig, BrowsersConfig, EndpointsConfig, TlsConfig
 from gateway.config.loading import bind_fault, is_loopback, load_config
 from gateway.config.model import Config
 from gateway.config.sections import (
@@ -23,12 +24,15 @@ from gateway.config.source import ConfigError, Fault
 
 __all__ = [
     "AccessConfig",
+    "AddressesConfig",
     "ArchiveConfig",
     "BlobsConfig",
+    "BrowsersConfig",
     "Config",
     "ConfigError",
     "DatabaseConfig",
     "DispatchConfig",
+    "EndpointsConfig",
     "FailoverConfig",
     "Fault",
     "FrontendConfig",
@@ -39,6 +43,7 @@ __all__ = [
     "RunnerConfig",
     "ServerConfig",
     "SessionsConfig",
+    "TlsConfig",
     "UserDataConfig",
     "bind_fault",
     "is_loopback",

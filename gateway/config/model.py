@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.config.access import AccessConfig
+from gateway.config.edge import BrowsersConfig, EndpointsConfig, TlsConfig
+from gateway.config.section import Section
 from gateway.config.sections import (
     ArchiveConfig,
     BlobsConfig,
@@ -18,7 +20,6 @@ from gateway.config.sections import (
     PassthroughConfig,
     QueueConfig,
     RunnerConfig,
-    Section,
     ServerConfig,
     SessionsConfig,
     UserDataConfig,
@@ -34,6 +35,9 @@ class Config(Section):
     """The whole configuration of a gateway. Every key but `runners` has a default."""
 
     server: ServerConfig = Field(default_factory=ServerConfig)
+    tls: TlsConfig = Field(default_factory=TlsConfig)
+    browsers: BrowsersConfig = Field(default_factory=BrowsersConfig)
+    endpoints: EndpointsConfig = Field(default_factory=EndpointsConfig)
     data_dir: Folder = Path("data")
     runners: tuple[RunnerConfig, ...]
     access: AccessConfig = Field(default_factory=AccessConfig)

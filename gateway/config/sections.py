@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
+from gateway.config.edge import PathPrefix, TrustedNetwork
+from gateway.config.section import Section
 from gateway.config.values import (
     Endpoint,
     Folder,
@@ -19,22 +21,21 @@ from gateway.config.values import (
 )
 
 
-class Section(BaseModel):
-    """A mapping of the YAML: keys that are not known are faults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
-
-
 class ServerConfig(Section):
     """Where the gateway listens. `max_upload_size` in bytes holds for every request body, as in ComfyUI;
-    `shutdown_seconds` is how long open requests may take to finish after a stop signal.
+    `shutdown_seconds` is how long open requests may take to finish after a stop signal, `idle_seconds` how long a
+    connection may wait for a whole request. `prefix` is the path under which everything is. Of `trusted_proxies`, and
+    of nobody else, X-Forwarded-For, -Proto and -Host count.
     """
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[Int, Field(ge=0, le=65_535)] = 8188
     max_upload_size: Annotated[Int, Field(ge=1, le=1 << 40)] = 104_857_600
     body_seconds: Seconds = 120.0
+    idle_seconds: Seconds = 75.0
     shutdown_seconds: Annotated[Number, Field(ge=0, le=3_600)] = 10.0
+    prefix: PathPrefix = ""
+    trusted_proxies: tuple[TrustedNetwork, ...] = ()
 
 
 class RunnerConfig(Section):
