@@ -36,6 +36,7 @@ class Token:
         limits: its own limits.
         expires_at: from when on it is refused; None: never.
         revoked_at: when it was revoked.
+        replaced_by: the id of the token that it was rotated to.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Token:
     expires_at: int | None = None
     last_used_at: int | None = None
     revoked_at: int | None = None
+    replaced_by: str | None = None
 
     @property
     def revoked(self) -> bool:
@@ -63,6 +65,10 @@ class Token:
     def is_live(self, now: int) -> bool:
         """Whether it is taken."""
         return not self.revoked and not self.expired(now)
+
+    def dead_since(self, moment: int) -> bool:
+        """Whether it was revoked, or ran out, at that moment or before."""
+        return self.expired(moment) or (self.revoked_at is not None and self.revoked_at <= moment)
 
 
 def with_implied(scopes: Iterable[str]) -> frozenset[str]:

@@ -129,6 +129,7 @@ tokens = Table(
     Column("expires_at", BigInteger),
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("replaced_by", String),
 )
 
 logins = Table(
