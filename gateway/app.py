@@ -41,7 +41,7 @@ CHUNK_BYTES = 64 * 1024
 CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
 USERDATA_FOLDER = "userdata"  # in data_dir
 COLLECTOR_THRESHOLDS = (20_000, 20, 50)  # new objects, and rounds, before each generation is walked through
-GATEWAY_ID = "gateway_id"  # key in the database's meta table
+GATEWAY_ID, SINCE = "gateway_id", "since"  # keys in the database's meta table
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,8 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         jobs.submissions.runs_alone = hub.runs_alone
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)
-        gateway_id = await _gateway_id(db)
+        gateway_id = await _noted(db, GATEWAY_ID, uuid.uuid4().hex)
+        since = int(await _noted(db, SINCE, str(clock.wall_ms())))
 
         def make_runner(config_of: RunnerConfig) -> Runner:
             sid = link_sid(gateway_id, config_of.name)
@@ -97,6 +98,8 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         fleet.start()
         overview = Overview(db, jobs.registry, jobs.dispatcher, fleet, clock)
         yield Services(
+            gateway_id=gateway_id,
+            since=since,
             config=config,
             db=db,
             blobs=blobs,
@@ -191,11 +194,10 @@ async def _fetch(pool: Pool, row: OutputRow) -> AsyncIterator[AsyncIterator[byte
         yield reply.content.iter_chunked(CHUNK_BYTES)
 
 
-async def _gateway_id(db: Database) -> str:
-    """An id for this gateway's database, made at its first start: runners know the gateway by what is drawn from it."""
-    known = await meta.get_meta(db, GATEWAY_ID)
+async def _noted(db: Database, key: str, made: str) -> str:
+    """What the first start has noted in the database. Runners know the gateway by what is drawn from its id."""
+    known = await meta.get_meta(db, key)
     if known is not None:
         return known
-    made = uuid.uuid4().hex
-    await db.write(meta.set_meta(GATEWAY_ID, made))
+    await db.write(meta.set_meta(key, made))
     return made

@@ -32,6 +32,8 @@ from gateway.api.native import (
     websocket,
 )
 from gateway.api.services import SERVICES, Services
+from gateway.api.v1 import faults
+from gateway.api.v1 import routes as v1
 
 NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own routes
     web.get("/ws", websocket.websocket),
@@ -78,6 +80,7 @@ def application(rooms: Services) -> web.Application:
     app = web.Application(
         middlewares=[
             middleware.metered,
+            faults.faults,
             middleware.same_site_only,
             middleware.storage_faults,
             middleware.runner_faults,
@@ -97,6 +100,7 @@ def application(rooms: Services) -> web.Application:
     _refuse_other_methods(app, [*NATIVE, *twice], bare=rest.ALWAYS_ALLOWED)
     _refuse_other_methods(app, [*logs.INTERNAL, *internal_files.INTERNAL], bare=frozenset())
     app.router.add_routes([*userdata.NO_FILES, *extensions.FILES, *OWN])
+    v1.add_to(app)
     _add_frontend(app, rooms)
     app.router.add_route("*", "/{path:.*}", rest.rest)
     return app

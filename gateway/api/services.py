@@ -25,8 +25,10 @@ from gateway.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The rooms."""
+    """The rooms. ``gateway_id`` and ``since`` (milliseconds) are those of the database, of its first start."""
 
+    gateway_id: str
+    since: int
     config: Config
     db: Database
     blobs: BlobStore

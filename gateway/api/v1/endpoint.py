@@ -1,0 +1,186 @@
+"""Declaring a route of ``/v1``. The handler's signature is the declaration; the route is checked, run and documented by
+it:
+
+    parameter          gets
+    ``request``        aiohttp's request
+    of the path        the placeholder of that name, as its annotation says (``runner_id: UUID``)
+    ``query``          the query, as a pydantic model
+    ``body``           the JSON body, as a pydantic model
+    ``form``           the multipart body (`forms.Form`); ``form_model`` documents its fields
+    returns            a model or a list of models: JSON; None: an empty body; a StreamResponse: itself
+
+What does not fit is 400 before the handler is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pydantic_core
+from aiohttp import web
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from gateway.api.openapi import JSON, Answer, Endpoint, Parameter, Scope
+from gateway.api.services import services
+from gateway.api.v1.errors import ApiError, ErrorBody, bad_request, of_validation
+from gateway.api.v1.faults import KNOWN, told_of
+from gateway.api.v1.forms import MULTIPART, Form, read_form
+
+Typed = Callable[..., Awaitable[Any]]
+ERRORS = {
+    401: "No token, or one that is not taken.",
+    429: "Too many requests from this address.",
+    500: "The gateway failed.",
+    503: "The gateway cannot do this now.",
+}
+
+
+def endpoint(
+    method: str,
+    path: str,
+    handler: Typed,
+    *,
+    tag: str,
+    scope: Scope = "run",
+    status: int = 200,
+    errors: Mapping[int, str] | None = None,
+    form_model: type[BaseModel] | None = None,
+) -> Endpoint:
+    """Declares a route. Its summary and description are the handler's docstring.
+
+    Args:
+        method: GET, POST, PUT or DELETE.
+        path: under ``/v1``, with placeholders for the handler's parameters.
+        handler: see the top of this module.
+        tag: the resource.
+        scope: that the caller's token needs.
+        status: of the answer that is good.
+        errors: documented refusals beside those that every route has, by status.
+        form_model: the fields of a form.
+    """
+    signature = _Signature(handler, path)
+    summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
+    refusals = {**ERRORS, **(errors or {})}
+    if signature.takes_input:
+        refusals.setdefault(400, "The request is not what this route takes.")
+    answers = {code: Answer(text, ErrorBody) for code, text in refusals.items()}
+    answers[status] = Answer("Done.", signature.returns)
+    return Endpoint(
+        method=method,
+        path=path,
+        handler=_Route(handler, signature, status).serve,
+        tag=tag,
+        summary=summary.rstrip("."),
+        description=description.strip(),
+        scope=scope,
+        parameters=[Parameter(name, "path", "Its id.", kind) for name, kind in signature.of_path.items()],
+        query=signature.query,
+        body=form_model or signature.body,
+        media=MULTIPART if form_model else JSON,
+        answers=answers,
+    )
+
+
+class _Signature:
+    """What a handler takes and returns."""
+
+    def __init__(self, handler: Typed, path: str) -> None:
+        hints = typing.get_type_hints(handler)
+        returns = hints.pop("return")
+        self.returns = None if returns is type(None) or _is_response(returns) else returns
+        hints.pop("request", None)
+        self.takes_request = "request" in inspect.signature(handler).parameters
+        self.query: type[BaseModel] | None = hints.pop("query", None)
+        self.body: type[BaseModel] | None = hints.pop("body", None)
+        self.takes_form = hints.pop("form", None) is not None
+        self.of_path: dict[str, Any] = hints
+        self.adapters = {name: TypeAdapter(kind) for name, kind in hints.items()}
+        self.answer: TypeAdapter[Any] | None = None if self.returns is None else TypeAdapter(self.returns)
+        unknown = [name for name in hints if f"{{{name}}}" not in path]
+        if unknown:
+            raise TypeError(f"{path}: no placeholder for {unknown}")
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether a request can be wrong."""
+        return bool(self.of_path) or self.query is not None or self.body is not None or self.takes_form
+
+
+def _is_response(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, web.StreamResponse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What aiohttp calls."""
+
+    handler: Typed
+    signature: _Signature
+    status: int
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """The handler's answer, or the refusal."""
+        arguments: dict[str, Any] = {}
+        try:
+            arguments = await self._arguments(request)
+            return self._answer(await self.handler(**arguments))
+        except KNOWN as error:
+            return told_of(request, error)
+        finally:
+            form = arguments.get("form")
+            if isinstance(form, Form):
+                form.close()
+
+    async def _arguments(self, request: web.Request) -> dict[str, Any]:
+        """Raises ApiError: 400 where the request does not fit; 408 and 413 for its body."""
+        wanted = self.signature
+        found: dict[str, Any] = {"request": request} if wanted.takes_request else {}
+        try:
+            for name, adapter in wanted.adapters.items():
+                found[name] = adapter.validate_strings(request.match_info[name])
+        except ValidationError:
+            raise bad_request(f"{name} is not a valid {_kind(wanted.of_path[name])}") from None
+        try:
+            if wanted.query is not None:
+                found["query"] = wanted.query.model_validate(dict(request.query))
+            if wanted.body is not None:
+                found["body"] = wanted.body.model_validate_json(await _read(request))
+        except ValidationError as error:
+            raise of_validation(error.errors(include_url=False, include_input=False)) from None
+        if wanted.takes_form:
+            found["form"] = await read_form(request)
+        return found
+
+    def _answer(self, result: Any) -> web.StreamResponse:
+        if isinstance(result, web.StreamResponse):
+            return result
+        if self.signature.answer is None:
+            return web.Response(status=self.status)
+        body = self.signature.answer.dump_json(result, by_alias=True)
+        return web.Response(body=body, status=self.status, content_type=JSON, charset="utf-8")
+
+
+def _kind(of: Any) -> str:
+    return "UUID" if of is UUID else "value"
+
+
+async def _read(request: web.Request) -> bytes:
+    seconds = services(request).config.server.body_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            content = await request.read()
+    except TimeoutError:
+        raise ApiError(408, f"the body did not arrive within {seconds:g} seconds") from None
+    if not content:
+        raise bad_request("the body must be JSON")
+    try:
+        pydantic_core.from_json(content)
+    except ValueError:
+        raise bad_request("the body is not valid JSON") from None
+    return content
