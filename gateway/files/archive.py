@@ -2,7 +2,8 @@
 
 Copies are made in the background, a few at a time. What could not be copied because its runner is down is tried again
 when a runner becomes ready. Old copies go by age and by the archive's size; a name whose copy went is still served by
-the runner that wrote the file, as long as that has it.
+the runner that wrote the file, as long as that has it. Uploads of the type temp go by age, too: ComfyUI empties that
+folder at its start, but the gateway's jobs, which may name them, outlive a start.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from gateway.storage.files import OutputRow
 COPIES_AT_ONCE = 4
 SWEEP_SECONDS = 600.0
 DAY_MS = 24 * 60 * 60 * 1000
+TEMP_MS = DAY_MS  # after its upload a file of the type temp is forgotten
 
 FetchOutput = Callable[[OutputRow], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 
@@ -62,6 +64,7 @@ class Archive:
 
     def start(self) -> None:
         """Begins to copy, and to drop what is too old or too much."""
+        self._start(self._sweep_for_ever())
         if not self._settings.enabled:
             return
         for row in self._outputs.rows():
@@ -69,7 +72,6 @@ class Archive:
                 self._postponed.add(OutputFile(row.filename, row.subfolder, row.type))
         for _ in range(COPIES_AT_ONCE):
             self._start(self._copy_for_ever())
-        self._start(self._sweep_for_ever())
 
     async def close(self) -> None:
         """Ends the copies under way; they are made at the next start."""
@@ -141,11 +143,22 @@ class Archive:
             log.info("archive.swept", dropped=dropped, bytes_left=total)
         return dropped
 
+    async def empty_temp(self) -> int:
+        """Forgets uploads of the type temp that are too old. Returns how many went. Raises StorageError."""
+        rows = self._uploads.older_than(self._clock.wall_ms() - TEMP_MS, "temp")
+        for row in rows:
+            await self._uploads.delete(row)
+            await self._drop_unused(row.content_hash)
+        return len(rows)
+
     async def _drop(self, row: OutputRow) -> None:
-        content = row.content_hash
         await self._outputs.unarchived(row)
+        if row.content_hash is not None:
+            await self._drop_unused(row.content_hash)
+
+    async def _drop_unused(self, content: str) -> None:
         shared = any(other.content_hash == content for other in self._outputs.rows())
-        if content is not None and not shared and not self._uploads.uses(content):
+        if not shared and not self._uploads.uses(content):
             await self._blobs.delete(content)
 
     async def _fetch(self, row: OutputRow) -> str:
@@ -176,7 +189,9 @@ class Archive:
     async def _sweep_for_ever(self) -> None:
         while True:
             try:
-                await self.sweep()
+                await self.empty_temp()
+                if self._settings.enabled:
+                    await self.sweep()
             except StorageError as error:
                 log.error("archive.not_swept", reason=str(error))
             await asyncio.sleep(SWEEP_SECONDS)

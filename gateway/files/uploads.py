@@ -122,6 +122,16 @@ class Uploads:
             for row in folder.values()
         ]
 
+    def older_than(self, time_ms: int, type: str) -> list[UploadRow]:  # noqa: A002
+        """Everyone's uploads of a type that have not been written since."""
+        return [
+            row
+            for (_, of_type, _), folder in self._folders.items()
+            if of_type == type
+            for row in folder.values()
+            if row.modified_at < time_ms
+        ]
+
     def is_taken(self, type: str, subfolder: str, filename: str) -> bool:  # noqa: A002
         """Whether any owner has an upload of that name."""
         return (type, names.normal_subfolder(subfolder), filename) in self._names
@@ -135,7 +145,7 @@ class Uploads:
         return await self._blobs.read(row.content_hash, start, end)
 
     async def delete(self, row: UploadRow) -> None:
-        """Forget an upload; its bytes stay as long as jobs may need them."""
+        """Forget an upload, unless it was written over since; its bytes stay."""
         await self._to_the_end(self._forget(row))
 
     async def _name(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str) -> UploadRow:
@@ -167,6 +177,8 @@ class Uploads:
     async def _forget(self, row: UploadRow) -> None:
         folder = (row.owner, row.type, row.subfolder)
         async with self._lock(folder):
+            if self._folders.get(folder, {}).get(row.filename) != row:
+                return
             await self._db.write(delete_upload(row.owner, row.type, row.subfolder, row.filename))
             if self._folders.get(folder, {}).pop(row.filename, None) is not None:
                 name = (row.type, row.subfolder, row.filename)

@@ -29,7 +29,7 @@ class World:
     def __init__(self, db: Database, blobs: BlobStore, settings: ArchiveConfig) -> None:
         self.blobs = blobs
         self.clock = TurnedClock()
-        self.uploads = Uploads(db, blobs)
+        self.uploads = Uploads(db, blobs, clock=self.clock)
         self.outputs = OutputNames(db, clock=self.clock)
         self.on_runner: dict[str, bytes] = {}
         self.error: Exception | None = None
@@ -172,6 +172,32 @@ async def test_content_that_something_else_has_too_is_kept(make):
     world.clock.ms += 2 * DAY_MS
     assert await world.archive.sweep() == 1
     assert await world.blobs.exists(upload.content_hash)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_old_temporary_uploads_go(make, enabled):
+    world = make(enabled=enabled)
+
+    async def sent(content):
+        yield content
+
+    async def upload(content, filename, **form):
+        return await world.uploads.save(sent(content), filename=filename, **form)
+
+    old = await upload(b"old", "old.png", type="temp", owner="anna")
+    shared = await upload(b"shared", "shared.png", type="temp")
+    await upload(b"shared", "kept.png")
+    world.clock.ms += DAY_MS
+    young = await upload(b"young", "young.png", type="temp")
+    world.clock.ms += 1
+    world.archive.start()
+    async with asyncio.timeout(10):
+        while [world.uploads.rows("temp", owner) for owner in ("anna", "")] != [[], [young]]:
+            await asyncio.sleep(0.005)
+        while await world.blobs.exists(old.content_hash):
+            await asyncio.sleep(0.005)
+    assert world.uploads.names("input") == ["kept.png"]
+    assert await world.blobs.exists(shared.content_hash)
 
 
 async def test_switched_off_it_copies_nothing_by_itself(make):

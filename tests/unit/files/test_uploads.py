@@ -159,6 +159,13 @@ async def test_a_change_keeps_when_the_file_was_made(db, blobs):
     assert (row.created_at, row.modified_at) == (100, 200)
 
 
+async def test_what_was_written_over_is_not_forgotten_for_its_older_content(uploads):
+    older = await save(uploads, b"one")
+    newer = await save(uploads, b"two", overwrite="true")
+    await uploads.delete(older)
+    assert uploads.find("input", "", "x.png") == newer
+
+
 async def test_a_caller_that_goes_away_leaves_index_and_database_agreeing(uploads, db, monkeypatch):
     writing, write = asyncio.Event(), db.write
     monkeypatch.setattr(db, "write", lambda *operations: writing.set() or write(*operations))
