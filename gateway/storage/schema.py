@@ -46,6 +46,7 @@ jobs = Table(
     Column("wish", String),
     Column("workflow_id", String),
     Column("reason", Text),
+    Column("changes", LargeBinary),
     Column("secrets", LargeBinary),
     Column("summary", LargeBinary),
     Column("outputs_to_execute", LargeBinary, nullable=False),
@@ -71,6 +72,7 @@ attempts = Table(
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("reason", Text),
+    Column("changes", LargeBinary),
 )
 
 files = Table(
@@ -154,4 +156,49 @@ audit = Table(
     Column("target", String, nullable=False),
     Column("detail", Text, nullable=False),
     Index("ix_audit_at", "at"),
+)
+
+# A workflow's job has the workflow's id: where it stands, when it began and how it ended is in its row of `jobs`.
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("owner", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("tags", LargeBinary, nullable=False),
+    Column("job_tags", LargeBinary, nullable=False),
+    Column("template_id", String),
+    Column("template_version", Integer),
+    Column("seed", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("answered_at", BigInteger),
+    Column("refused", String),
+    Column("refusal", LargeBinary),
+    Column("params", LargeBinary, nullable=False),
+    Column("graph", LargeBinary, nullable=False),
+    Index("ix_workflows_owner", "owner", "seq"),
+    Index("ix_workflows_answered_at", "answered_at"),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("owner", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_templates_owner", "owner", "seq"),
+)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("template_id", String, ForeignKey("templates.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", String, nullable=False),
+    Column("description", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("wish", sa.String(), nullable=True),
         sa.Column("workflow_id", sa.String(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("changes", sa.LargeBinary(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("summary", sa.LargeBinary(), nullable=True),
         sa.Column("outputs_to_execute", sa.LargeBinary(), nullable=False),
@@ -88,6 +89,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("changes", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "ordinal", name=op.f("pk_attempts")),
     )
@@ -132,3 +134,49 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     op.create_index("ix_audit_at", "audit", ["at"], unique=False)
+    op.create_table(
+        "workflows",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.Column("job_tags", sa.LargeBinary(), nullable=False),
+        sa.Column("template_id", sa.String(), nullable=True),
+        sa.Column("template_version", sa.Integer(), nullable=True),
+        sa.Column("seed", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.Column("refused", sa.String(), nullable=True),
+        sa.Column("refusal", sa.LargeBinary(), nullable=True),
+        sa.Column("params", sa.LargeBinary(), nullable=False),
+        sa.Column("graph", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workflows")),
+        sa.UniqueConstraint("seq", name=op.f("uq_workflows_seq")),
+    )
+    op.create_index("ix_workflows_owner", "workflows", ["owner", "seq"], unique=False)
+    op.create_index("ix_workflows_answered_at", "workflows", ["answered_at"], unique=False)
+    op.create_table(
+        "templates",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_templates")),
+        sa.UniqueConstraint("seq", name=op.f("uq_templates_seq")),
+    )
+    op.create_index("ix_templates_owner", "templates", ["owner", "seq"], unique=False)
+    op.create_table(
+        "template_versions",
+        sa.Column("template_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("description", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["template_id"], ["templates.id"], name=op.f("fk_template_versions_template_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("template_id", "version", name=op.f("pk_template_versions")),
+    )
