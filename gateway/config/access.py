@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from gateway.config.sections import Section
+from gateway.config.section import Section
 from gateway.config.values import Int, Number, value_fault
 
 TOKEN = re.compile(r"cgw_[A-Za-z0-9_-]{32,256}")  # the form of every token

@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.access import AccessConfig
 from gateway.config.model import DUPLICATE_RUNNER, Config
-from gateway.config.sections import Section, ServerConfig
+from gateway.config.section import Section
+from gateway.config.sections import ServerConfig
 from gateway.config.source import ConfigError, Fault, KeyPath, Source, format_path, nearest, read_source
 
 

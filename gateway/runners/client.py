@@ -16,6 +16,7 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from gateway.runners.addresses import EndpointRules
 from gateway.runners.errors import RunnerAmbiguous, RunnerMisanswered, RunnerUnreachable
 
 CONNECTIONS_PER_RUNNER = 64
@@ -24,6 +25,23 @@ REQUEST_SECONDS = 30.0  # deadline of an ordinary call; uploads and views have n
 STALLED_SECONDS = 60.0  # a stream that sends nothing for so long is given up
 PING_SECONDS = 240.0  # lax: a runner's event loop stalls while it loads models; aiohttp waits half of it for the pong
 LATENCY_WEIGHT = 0.3  # weight of the newest sample in the moving average
+
+
+async def _refuse_redirected_websocket(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """aiohttp follows redirects of a websocket's handshake, which would take the runner's headers to another host."""
+    answer = await handler(request)
+    if hdrs.UPGRADE in request.headers and 300 <= answer.status < 400:
+        answer.close()
+        raise aiohttp.WSServerHandshakeError(
+            answer.request_info,
+            answer.history,
+            status=answer.status,
+            message="the runner answers with a redirect, which is not followed",
+            headers=answer.headers,
+        )
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +70,18 @@ class RunnerClient:
         endpoint: base URL without a trailing slash; may carry a path prefix.
         headers: sent with every request and the websocket's upgrade, to this runner only.
         connect_seconds: deadline for a connection to stand.
+        rules: which addresses may be connected to; None where the configuration names the endpoint.
     """
 
-    def __init__(self, name: str, endpoint: str, headers: Mapping[str, str], *, connect_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        headers: Mapping[str, str],
+        *,
+        connect_seconds: float = 5.0,
+        rules: EndpointRules | None = None,
+    ) -> None:
         self.name = name
         self.endpoint = endpoint
         self.latency_seconds = 0.0  # moving average over the ordinary calls that were answered
@@ -63,6 +90,7 @@ class RunnerClient:
         self._idle.set()
         self._headers = dict(headers)
         self._connect_seconds = connect_seconds
+        self._connector = rules.connector if rules is not None else aiohttp.TCPConnector
         self._session: aiohttp.ClientSession | None = None
 
     def url(self, path: str) -> URL:
@@ -75,10 +103,11 @@ class RunnerClient:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_PER_RUNNER, keepalive_timeout=KEEPALIVE_SECONDS),
+                connector=self._connector(limit=CONNECTIONS_PER_RUNNER, keepalive_timeout=KEEPALIVE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
+                middlewares=(_refuse_redirected_websocket,),
             )
         return self._session
 

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from gateway.config import AddressesConfig
+from gateway.runners.addresses import EndpointRules
 from gateway.runners.client import RunnerClient
 from gateway.runners.errors import RunnerAmbiguous, RunnerMisanswered, RunnerUnreachable
 
@@ -32,6 +34,10 @@ class Server:
                 return answer
             case "/moved":
                 return web.Response(status=302, headers={"Location": "http://127.0.0.1:1/elsewhere"})
+            case "/moved_socket":
+                return web.Response(status=307, headers={"Location": f"{self.url}/elsewhere"})
+            case "/cookie":
+                return web.Response(headers={"Set-Cookie": "session=1; Path=/"})
             case "/unauthorised":
                 return web.Response(status=401)
             case "/text":
@@ -117,6 +123,26 @@ async def test_redirects_are_not_followed(client):
     assert (await client.request("GET", "/moved")).status == 302
 
 
+async def test_nor_are_those_of_a_websocket(client, server):
+    with pytest.raises(RunnerMisanswered, match="redirect") as caught:
+        async with client.tunnel("/moved_socket", headers={}):
+            pass
+    assert caught.value.status == 307
+    assert [path for _, path, _, _ in server.requests] == ["/moved_socket"]
+
+
+async def test_rules_of_endpoints_hold_for_every_connection(server):
+    rules = EndpointRules(AddressesConfig(deny=("loopback",)))
+    client = RunnerClient("gpu-0", server.url, {}, rules=rules)
+    with pytest.raises(RunnerUnreachable, match="denied"):
+        await client.get_json("/queue")
+    with pytest.raises(RunnerUnreachable, match="denied"):
+        async with client.tunnel("/ws", headers={}):
+            pass
+    assert server.requests == []
+    await client.close()
+
+
 async def test_paths_travel_as_they_are_encoded(client, server):
     await client.request("GET", "/userdata/a%2Fb%20c")
     assert server.requests[0][1] == "/userdata/a%2Fb%20c"
@@ -130,8 +156,7 @@ async def test_an_endpoint_may_have_a_path(server):
 
 
 async def test_cookies_of_a_runner_are_not_kept(client, server):
-    server.handle_cookie = True
-    await client.request("GET", "/queue")
+    assert "Set-Cookie" in (await client.request("GET", "/cookie")).headers
     await client.request("GET", "/queue")
     assert "Cookie" not in server.requests[1][2]
 
