@@ -42,8 +42,8 @@ class Endings:
     """Writes down the ends of jobs and tells them.
 
     ``could_go_elsewhere`` tells whether a job could be given to another runner than the one named. ``on_slot_free`` is
-    called whenever a runner's slot or the waiting line changed by it, ``on_files`` with the public
-    names of the files of a job that has ended.
+    called whenever a runner's slot or the waiting line changed by it, ``on_files`` with the owner
+    and the public names of the files of a job that has ended.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Endings:
     ) -> None:
         self.could_go_elsewhere: Callable[[Job, str], bool] = lambda _job, _runner: False
         self.on_slot_free: Callable[[], None] = lambda: None
-        self.on_files: Callable[[Iterable[OutputFile]], None] = lambda _files: None
+        self.on_files: Callable[[str, Iterable[OutputFile]], None] = lambda _owner, _files: None
         self._registry = registry
         self._past = past
         self._names = names
@@ -107,7 +107,7 @@ class Endings:
         self._registry.turn_attempt(attempt, AttemptState.ENDED, terminal.type)
         await self._end(job, _state_of(told), told, attempt.runner, terminal.type)
         self._tell_end(job, [*missed, terminal])
-        self.on_files(outputs.files(told["outputs"]))
+        self.on_files(job.owner, outputs.files(told["outputs"]))
 
     async def found_ended(self, attempt: Attempt, entry: dict[str, Any] | None, *, link_stood: bool) -> bool:
         """The runner's history has the job, and the link has not told its end.
@@ -218,7 +218,7 @@ class Endings:
             return
         self._registry.turn(job, JobState.CANCELLED, reason)
         end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason}
-        self._db.write_behind(job_rows.update_job(job.id, **end, hidden=True, told=True))
+        self._db.write_behind(job_rows.update_job(job.id, **end, changes=job.changes, hidden=True, told=True))
 
     def forgotten(self, job: Job, reason: str) -> None:
         """A job whose client never had an answer turns out to be invalid: as if it had never been submitted."""
@@ -280,7 +280,12 @@ class Endings:
             ]
             if files:
                 public = await self._names.assign_all(
-                    attempt.job.id, attempt.runner, files, fresh=fresh, since=attempt.created_at
+                    attempt.job.id,
+                    attempt.runner,
+                    files,
+                    fresh=fresh,
+                    owner=attempt.job.owner,
+                    since=attempt.created_at,
                 )
                 found.update(zip(files, public, strict=True))
         return found
@@ -364,6 +369,7 @@ class Endings:
                 entry=text,
                 summary=json_text.dumps(row).encode(),
                 reason=reason or None,
+                changes=job.changes,
                 runner=runner,
                 told=job.client_id is None,
                 wish=None,

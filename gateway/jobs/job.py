@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.comfyui import jobs_api
 from gateway.comfyui.messages import Message
+from gateway.jobs.changes import NONE as NO_CHANGES
 from gateway.jobs.content import Content
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.lanes import Lane
@@ -75,9 +76,12 @@ class Attempt:
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
     ahead_since: float | None = None  # monotonic seconds: the runner's books say more of it than its link has told
+    has_its_turn: bool = False  # its runner queues it by the runner's own count, not behind everything
+    behind: frozenset[str] = frozenset()  # prompts of its runner that must have gone before this one can begin
     is_interrupted: bool = False  # its runner has taken an interrupt of it, from a client's call or from reconciling
     is_being_withdrawn: bool = False  # its runner has been asked to give it back: no trace of it there is no loss
     is_closing: bool = False  # somebody is writing down its end
+    changes: bytes = NO_CHANGES
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +123,7 @@ class Job:
     delete_requested: bool = False  # to be taken out of the queue unless it has begun
     reason: str = ""  # of the newest transition
     live: Live = field(default_factory=Live)
+    changes: bytes = NO_CHANGES
     workflow_id: str | None = None  # ``extra_pnginfo.workflow.id``, which /api/jobs filters by
     _row: dict[str, Any] | None = None
 

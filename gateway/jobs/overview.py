@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.comfyui import json_text
+from gateway.jobs.changes import as_list
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.fleet import Fleet
 from gateway.jobs.job import Job
@@ -106,6 +107,7 @@ def _job(row: JobRow) -> dict[str, Any]:
         "created_at": row.created_at,
         "started_at": row.started_at,
         "ended_at": row.ended_at,
+        "changes": as_list(row.changes),
         "deleted": row.hidden,
     }
 
@@ -120,4 +122,5 @@ def _attempt(row: AttemptRow) -> dict[str, Any]:
         "created_at": row.created_at,
         "started_at": row.started_at,
         "ended_at": row.ended_at,
+        "changes": as_list(row.changes),
     }

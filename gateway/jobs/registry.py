@@ -14,6 +14,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.comfyui.messages import Message
 from gateway.jobs import rows
+from gateway.jobs.changes import with_change
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
 from gateway.runners.runner import Runner
@@ -104,6 +105,15 @@ class Registry:
         """How many of a runner's slots are taken."""
         return sum(attempt.takes_a_slot for attempt in self._by_runner.get(runner, {}).values())
 
+    def certainly_before(self, attempt: Attempt) -> frozenset[str]:
+        """The prompts of an attempt's runner that have to leave it before one begins that is posted at the very end now:
+        what runs there, and what the runner has in its queue with a number of its own."""
+        return frozenset(
+            other.runner_prompt_id
+            for other in self.attempts_on(attempt.runner)
+            if other.state is AttemptState.RUNNING or (other.state is AttemptState.HELD and other.has_its_turn)
+        )
+
     def running_on(self, runner: str) -> Attempt | None:
         """The attempt that the runner executes now."""
         attempts = self._by_runner.get(runner, {}).values()
@@ -186,6 +196,7 @@ class Registry:
             runner_prompt_id=str(uuid.uuid4()) if used or not _is_canonical_uuid(job.id) else job.id,
             state=AttemptState.PROBING if probe else AttemptState.POSTING,
             created_at=self._clock.wall_ms(),
+            has_its_turn=not probe,
         )
         job.attempts.append(attempt)
         self._index(attempt)
@@ -238,6 +249,7 @@ class Registry:
         was = job.state
         self._visible += (state in VISIBLE) - (was in VISIBLE)
         job.state, job.reason = state, reason
+        job.changes = with_change(job.changes, state.value, self._clock.wall_ms(), reason, job.runner)
         del self._in_state[was][job.id]
         if was is JobState.PENDING:
             self.waiting.remove(job.id)
@@ -254,7 +266,11 @@ class Registry:
         if state is JobState.REFUSED:
             self._db.write_behind(job_rows.delete_job(job.id))
         elif state not in ENDS:
-            columns: dict[str, object] = {"state": state.value, "reason": reason or None}
+            columns: dict[str, object] = {
+                "state": state.value,
+                "reason": reason or None,
+                "changes": job.changes,
+            }
             if was is JobState.SUBMITTING:
                 columns["outputs_to_execute"] = rows.json_bytes(job.outputs_to_execute)
             if state is JobState.RUNNING and job.attempt is not None:
@@ -271,7 +287,8 @@ class Registry:
         check_attempt(was, state)
         attempt.state = state
         now = self._clock.wall_ms()
-        columns: dict[str, object] = {"state": state.value, "reason": reason or None}
+        attempt.changes = with_change(attempt.changes, state.value, now, reason)
+        columns: dict[str, object] = {"state": state.value, "reason": reason or None, "changes": attempt.changes}
         if state is AttemptState.RUNNING:
             attempt.started_at = columns["started_at"] = now
         if not attempt.is_open:

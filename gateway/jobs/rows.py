@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from gateway.comfyui import json_text
+from gateway.jobs.changes import NONE as NO_CHANGES
 from gateway.jobs.content import Content
 from gateway.jobs.job import Attempt, Job, Options, Wish
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
@@ -66,6 +67,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
         cancel_requested=row.wish == Wish.CANCEL,
         delete_requested=row.wish == Wish.DELETE,
         reason=row.reason or "",
+        changes=row.changes or NO_CHANGES,
         workflow_id=row.workflow_id,
     )
     job.attempts = [
@@ -77,6 +79,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
             AttemptState(attempt.state),
             attempt.created_at,
             attempt.started_at,
+            changes=attempt.changes or NO_CHANGES,
         )
         for attempt in attempts
     ]

@@ -45,6 +45,7 @@ class JobRow:
     told: bool = False  # its client has heard of its end, or there is none to hear of it
     wish: str | None = None  # what its client has asked for, "cancel" or "delete", until it is carried out
     secrets: bytes | None = None  # of its extra_data, sealed, until its end
+    changes: bytes | None = None  # of its state, each with its time
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class AttemptRow:
     started_at: int | None = None
     ended_at: int | None = None
     reason: str | None = None
+    changes: bytes | None = None  # of its state, each with its time
 
 
 @dataclass(frozen=True, slots=True)
