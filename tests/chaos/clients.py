@@ -10,12 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from chaos.inputs import saved_by, upload_of
 from chaos.traces import DONE, GAP
 from support.graphs import save_graph
 
 ANSWER_SECONDS = 10.0
+FROM_INPUT = "copied"  # how the names of pictures begin that show an input
 Answered = tuple[int, Any, str | None]
 
 
@@ -28,6 +31,7 @@ class Submission:
     client: int
     job: str | None
     chosen: bool
+    image: str | None = None  # the input that it names: an upload, or "… [output]"
     status: int | None = None
     answer: Any = None
     validated: bool = False  # by a runner
@@ -39,10 +43,12 @@ class Submission:
 
 
 class ChaosClient:
-    """One client. ``traces`` has what its socket told of each job, in order."""
+    """One client. ``traces`` has what its socket told of each job, in order; ``heard`` what it told, of all of them."""
 
-    def __init__(self, number: int, base: Callable[[], str], note: Callable[[str, str], None]) -> None:
+    def __init__(self, number: int, base: Callable[[], str], note: Callable[[str, str], None], mode: str) -> None:
         self.number = number
+        self.mode = mode
+        self.heard: list[tuple[str, str]] = []
         self.sid = f"client-{number}"
         self.traces: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
         self.remaining: int | None = None
@@ -88,7 +94,9 @@ class ChaosClient:
             await self._wants_socket.wait()
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                 async with self._http.ws_connect(
-                    f"{self._base()}/ws?clientId={self.sid}", max_msg_size=0, timeout=aiohttp.ClientWSTimeout(1, 0.1)
+                    f"{self._base()}/ws?clientId={self.sid}&mode={self.mode}",
+                    max_msg_size=0,
+                    timeout=aiohttp.ClientWSTimeout(1, 0.1),
                 ) as socket:
                     self._socket = socket
                     try:
@@ -118,6 +126,7 @@ class ChaosClient:
         if kind == "executing" and data["node"] is None:
             kind = DONE
         self.traces[job].append((kind, data))
+        self.heard.append((job, kind))
         if kind in (DONE, "execution_start"):
             self._note(self.sid, f"heard {kind} of {job}")
 
@@ -141,6 +150,26 @@ class ChaosClient:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
+    async def upload(self, seed: int, *, overwrite: bool) -> str | None:
+        """Uploads the picture of a seed. Returns the name that it has now; None: it was not taken."""
+        name, picture = upload_of(seed, overwrite=overwrite)
+        form = aiohttp.FormData()
+        form.add_field("image", picture, filename=name, content_type="image/png")
+        form.add_field("overwrite", "true" if overwrite else "false")
+        try:
+            async with self._http.post(f"{self._base()}/upload/image", data=form) as response:
+                text = await response.text()
+                self._note(self.sid, f"uploaded {name} of seed {seed}: {response.status} {text[:80]}")
+                return str(json.loads(text)["name"]) if response.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+
+    async def picture_of(self, job: str) -> str | None:
+        """A picture that a job has saved, as LoadImage names it; None: there is none, or no answer."""
+        found = await self.get(f"/history/{quote(job, safe='')}")
+        entry = json.loads(found[1]).get(job) if found is not None and found[0] == 200 else None
+        return next(iter(saved_by(entry, "3")), None) if entry is not None else None
+
     async def submit(self, submission: Submission, order: dict[str, Any]) -> None:
         """Posts, and notes the answer."""
         body = {"prompt": graph_of(submission), "client_id": self.sid, **order}
@@ -152,9 +181,8 @@ class ChaosClient:
             submission.validated = runner is not None
             if submission.accepted:
                 submission.job = submission.answer["prompt_id"]
-        self._note(
-            self.sid, f"submitted seed {submission.seed} ({submission.kind}): {submission.status} {submission.job}"
-        )
+        what = f"{submission.kind} {submission.image}" if submission.image else submission.kind
+        self._note(self.sid, f"submitted seed {submission.seed} ({what}): {submission.status} {submission.job}")
 
 
 def graph_of(submission: Submission) -> dict[str, Any]:
@@ -169,6 +197,9 @@ def graph_of(submission: Submission) -> dict[str, Any]:
         del graph["3"]["inputs"]["images"]
     if kind == "partly":
         graph["4"] = {"class_type": "SaveImage", "inputs": {"filename_prefix": "never"}}
+    if submission.image is not None:  # its own picture, and the input as it is
+        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": submission.image}}
+        graph["4"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": FROM_INPUT}}
     return graph
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chaos.clients import Submission
+from chaos.clients import FROM_INPUT, Submission
+from chaos.inputs import colour_of
 from chaos.traces import DONE, START, fault_in
 from chaos.world import Aftermath
 from support.png import seed_of
@@ -44,7 +45,9 @@ def traces_are_legal(after: Aftermath) -> Iterator[Fault]:
     for client in after.clients:
         for job, trace in client.traces.items():
             whole = job in after.entries and not client.gaps
-            fault = fault_in([kind for kind, _ in trace], lost=after.lost(job) + after.revived, whole=whole)
+            if job in after.unstored and client.gaps:
+                continue  # a kill may have undone the end that it was told
+            fault = fault_in([kind for kind, _ in trace], lost=after.given_up(job) + after.revived, whole=whole)
             if fault:
                 yield job, f"{client.sid} was told {[kind for kind, _ in trace]}: {fault}"
 
@@ -61,6 +64,8 @@ def history_equals_what_was_told(after: Aftermath) -> Iterator[Fault]:
     for client in after.clients:
         for job, trace in client.traces.items():
             entry = after.entries.get(job)
+            if job in after.unstored and client.gaps:
+                continue
             if entry is None:
                 if any(kind == DONE for kind, _ in trace):
                     yield job, "its end was told, and it has no history"
@@ -68,7 +73,7 @@ def history_equals_what_was_told(after: Aftermath) -> Iterator[Fault]:
             newest = max((place for place, (kind, _) in enumerate(trace) if kind == START), default=0)
             for kind, data in trace[newest:]:
                 if kind == "executed" and data["output"] and entry["outputs"].get(data["node"]) != data["output"]:
-                    if after.lost(job):
+                    if after.given_up(job):
                         continue  # of an attempt that was lost later
                     yield job, f"node {data['node']}: told {data['output']}, kept {entry['outputs'].get(data['node'])}"
                 if kind.startswith("execution_") and kind in _TERMINAL_OF and _TERMINAL_OF[kind] != _end_of(entry):
@@ -96,7 +101,7 @@ def ends_fit_the_prompt(after: Aftermath) -> Iterator[Fault]:
 
 
 def no_job_is_completed_twice(after: Aftermath) -> Iterator[Fault]:
-    """Unless an attempt was lost: the runner may have gone on with it out of sight."""
+    """Unless an attempt was lost or moved: the runner may have gone on with it out of sight."""
     owner = {row["runner_prompt_id"]: job for job, rows in after.attempts.items() for row in rows}
     completed: Counter[str] = Counter()
     for simulator in after.simulators:
@@ -105,8 +110,8 @@ def no_job_is_completed_twice(after: Aftermath) -> Iterator[Fault]:
                 yield runner_id, f"ran to completion on {simulator.options.name}, and no job is known for it"
             completed[owner.get(runner_id, runner_id)] += 1
     for job, times in completed.items():
-        if times > 1 + after.lost(job):
-            yield job, f"ran to completion {times} times, with {after.lost(job)} attempts lost"
+        if times > 1 + after.given_up(job):
+            yield job, f"ran to completion {times} times, with {after.given_up(job)} attempts lost or moved"
 
 
 def every_picture_is_its_jobs(after: Aftermath) -> Iterator[Fault]:
@@ -120,7 +125,7 @@ def every_picture_is_its_jobs(after: Aftermath) -> Iterator[Fault]:
                 yield job, f"{name} answered {status}"
                 continue
             seed = seed_of(body)
-            if seed not in seeds[job]:
+            if seed not in seeds[job] and not name.startswith(FROM_INPUT):  # such a picture may be a cached one
                 yield job, f"{name} is of seed {seed}, not of {seeds[job]}"
             names[name, seed] += 1
     by_name: dict[str, set[int]] = {}
@@ -129,6 +134,41 @@ def every_picture_is_its_jobs(after: Aftermath) -> Iterator[Fault]:
     for name, several in by_name.items():
         if len(several) > 1:
             yield None, f"{name} is the picture of seeds {sorted(several)}"
+
+
+def every_input_is_the_one_named(after: Aftermath) -> Iterator[Fault]:
+    """A picture made from an upload shows that upload, one made from an output that very output."""
+    pictures = {name: body for found in after.pictures.values() for name, status, body in found if status == 200}
+    for name, colours in after.uploads.items():
+        if len(colours) > 1 and not name.startswith("over"):
+            yield None, f"{name} was given to {len(colours)} different uploads"
+    for each in after.submissions:
+        if each.image is None or not each.accepted:
+            continue
+        source = each.image.removesuffix(" [output]")
+        is_output = source != each.image
+        wanted = {colour_of(pictures[source])} if is_output and source in pictures else after.uploads.get(each.image)
+        if not wanted:
+            yield each.job, f"its input {each.image} cannot be had any more"
+            continue
+        for name, status, body in after.pictures.get(str(each.job), ()):
+            if name.startswith(FROM_INPUT) and status == 200 and colour_of(body) not in wanted:
+                yield each.job, f"{name} shows {colour_of(body)}, and {each.image} is {wanted}"
+
+
+def tabs_are_told_one_job_after_the_other(after: Aftermath) -> Iterator[Fault]:
+    """Unless the live job's runner was lost: then its turn is over."""
+    for client in after.clients:
+        if client.mode == "raw" or client.gaps:
+            continue
+        live = None
+        for job, kind in client.heard:
+            if kind == START and live not in (None, job) and not after.given_up(str(live)):
+                yield job, f"{client.sid} ({client.mode}) heard its start while {live} was live"
+            if kind == START:
+                live = job
+            elif kind == DONE and live == job:
+                live = None
 
 
 def nothing_is_left_anywhere(after: Aftermath) -> Iterator[Fault]:
@@ -211,6 +251,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     ends_fit_the_prompt,
     no_job_is_completed_twice,
     every_picture_is_its_jobs,
+    every_input_is_the_one_named,
+    tabs_are_told_one_job_after_the_other,
     nothing_is_left_anywhere,
     database_equals_memory,
     refused_leaves_no_trace,

@@ -16,7 +16,7 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from gateway.api.services import Services
@@ -26,6 +26,7 @@ from gateway.config import Config
 T = TypeVar("T")
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+ERRAND_LOOK_SECONDS = 0.05
 
 
 class Life:
@@ -47,6 +48,7 @@ class Life:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._left: list[str] = []
+        self._errands: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Raises what the gateway's start raised."""
@@ -110,6 +112,27 @@ class Life:
 
         self._loop.call_soon_threadsafe(call)
         return await answer
+
+    async def run(self, work: Callable[[Services], Awaitable[T]]) -> T | None:
+        """Awaits something in the gateway's own thread; None: the gateway was killed before that, or has not begun."""
+        if not self.is_alive:
+            return None
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        mine = asyncio.get_running_loop()
+
+        async def work_there() -> None:
+            try:
+                value = await work(self.rooms)
+            except Exception as error:  # noqa: BLE001 - whoever asks gets it
+                mine.call_soon_threadsafe(_give, answer, None, error)
+            else:
+                mine.call_soon_threadsafe(_give, answer, value, None)
+
+        task = self._loop.create_task
+        self._loop.call_soon_threadsafe(lambda: self._errands.add(task(work_there(), name="errand")))
+        while not answer.done() and not self.is_dead:
+            await asyncio.wait({answer}, timeout=ERRAND_LOOK_SECONDS)
+        return answer.result() if answer.done() else None
 
     def bury(self) -> None:
         """Lets go of what a killed life still holds. Blocks."""
@@ -211,6 +234,15 @@ class Killed(SystemExit):
 
 def _die() -> None:
     raise Killed
+
+
+def _give(answer: asyncio.Future[T], value: T, error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(value)
+    else:
+        answer.set_exception(error)
 
 
 def _end(coroutine: Any) -> None:

@@ -15,6 +15,8 @@ VERSIONS = ("0.33.0", "0.3.64", "0.33.0")
 CLIENTS = 3
 STEPS = (14, 24)
 KILLS_MOST = 3
+MODES = ("raw", "raw", "focus", "focus", "serial")  # how a client is told
+MOVES = ("disabled", "drain", "removed", "endpoint", "headers", "prefetch")  # what an operator does to a runner
 
 # Where a gateway may be killed, and after what a step may come.
 MOMENTS = (
@@ -33,8 +35,16 @@ MOMENTS = (
 )
 QUIET = ("answered", "attempt.held", "attempt.running", "attempt.ended", "job.completed")
 
-FAULT_PATHS = ("/", "/prompt", "/queue", "/history", "/object_info", "/system_stats")
-KINDS = (("valid", 10), ("cached", 2), ("long", 3), ("invalid", 2), ("partly", 2), ("failing", 2))
+FAULT_PATHS = ("/", "/prompt", "/queue", "/history", "/object_info", "/system_stats", "/upload", "/view")
+KINDS = (
+    ("valid", 10),
+    ("cached", 2),
+    ("long", 3),
+    ("invalid", 2),
+    ("partly", 2),
+    ("failing", 2),
+    *(("upload", 2), ("overwrite", 1), ("output", 3)),
+)
 IDS = ((None, 8), ("uuid", 3), ("odd", 2), ("again", 1))
 ORDERS = ((None, 6), ("front", 1), ("number", 1))
 
@@ -126,6 +136,10 @@ FAULTS: tuple[Any, ...] = (
     _switch(delay=lambda rng: rng.choice((0.02, 0.2, 0.5)), path=lambda rng: rng.choice(FAULT_PATHS)),
     _switch(hang=True, path=lambda rng: rng.choice(FAULT_PATHS)),
     _switch(status=lambda rng: rng.choice((500, 502, 503, 401, 429)), path=lambda rng: rng.choice(FAULT_PATHS)),
+    lambda rng: ("operate", _runner(rng, move=rng.choice(MOVES), seconds=_lasting(rng))),
+    lambda rng: ("operate", _runner(rng, move=rng.choice(MOVES), seconds=_lasting(rng))),
+    lambda rng: ("fill_disk", {"pages": rng.choice((0, 4)), "seconds": _lasting(rng)}),
+    lambda rng: ("lock_database", {"seconds": _lasting(rng)}),
     _switch(mute_websockets=True),
     _switch(refuse_websockets=True),
 )

@@ -17,12 +17,13 @@ from chaos import schedule
 from chaos.invariants import INVARIANTS, Fault
 from chaos.world import World
 
-from gateway.jobs import dispatch, endings
+from gateway.jobs import aside, dispatch, endings, fleet
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.post import InDoubt
 from gateway.jobs.submission import Answer, Submissions
 from gateway.runners import link
 from gateway.runners.client import RunnerClient
+from gateway.storage import writer
 from gateway.storage.database import Database
 from gateway.storage.writer import Writer
 
@@ -49,6 +50,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "HANDSHAKE_SECONDS", 0.5)
     monkeypatch.setattr(endings, "LINK_TELLS_SECONDS", 0.2)
     monkeypatch.setattr(dispatch, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(aside, "PAUSES", (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 3.0))
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.05)
+    monkeypatch.setitem(Database.open.__func__.__kwdefaults__, "busy_timeout", 50)
 
 
 def observe(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,12 @@ from typing import Any
 from urllib.parse import quote
 
 import structlog
+from chaos import storage
 from chaos.clients import ChaosClient, Submission, chosen_id
+from chaos.inputs import Colour, colour_of, upload_of
 from chaos.life import Life, bury
-from chaos.schedule import CLIENTS, RUNNERS, VERSIONS, Step
+from chaos.schedule import CLIENTS, MODES, RUNNERS, VERSIONS, Step
+from chaos.storage import StorageTrouble
 
 from gateway.api.services import Services
 from gateway.config import Config
@@ -30,6 +33,7 @@ KILL_SECONDS = 0.2  # a gateway whose moment does not come is killed then
 REST_SECONDS = 20.0
 STILL_SECONDS = 0.16  # how long everything must be at rest: three health checks
 POLL_SECONDS = 0.02
+IMAGES = frozenset({"upload", "overwrite", "output"})
 NOISE = frozenset({"link.not_open", "runner.catalogue", "session.connected", "session.disconnected", "log.configured"})
 
 
@@ -55,11 +59,17 @@ class Aftermath:
     in_doubt: set[str] = field(default_factory=set)  # jobs whose POST had no answer
     errors: list[str] = field(default_factory=list)
     tasks_left: list[str] = field(default_factory=list)
+    uploads: dict[str, set[Colour]] = field(default_factory=dict)  # what was ever uploaded under a name
+    unstored: set[str] = field(default_factory=set)  # jobs whose end was told although it could not be stored yet
     restless: str = ""  # what did not come to rest in time
 
     def lost(self, job: str) -> int:
         """How many attempts of a job were lost."""
         return sum(row["state"] == "lost" for row in self.attempts.get(job, ()))
+
+    def given_up(self, job: str) -> int:
+        """How many attempts of a job were lost, or taken from their runner by the operator."""
+        return sum(row["state"] in ("lost", "moved") for row in self.attempts.get(job, ()))
 
 
 class World:
@@ -85,12 +95,17 @@ class World:
         self._lives: list[Life] = []
         self._port = 0
         self._seeds = 0
+        self._storage = StorageTrouble(folder / "gateway.db")
+        self._moves: dict[int, str] = {}  # what the operator's list of runners says of each
+        self._uploads: dict[str, set[Colour]] = {}
+        self._unstored: set[str] = set()
         self.submissions: list[Submission] = []
         self.simulators = [
             Simulator(SimulatorOptions(name=f"gpu-{number}", version=VERSIONS[number], draw=False, preview_size=16))
             for number in range(RUNNERS)
         ]
-        self.clients = [ChaosClient(number, self._base, self.note) for number in range(CLIENTS)]
+        modes = random.Random(f"modes of {seed}")
+        self.clients = [ChaosClient(number, self._base, self.note, modes.choice(MODES)) for number in range(CLIENTS)]
 
     # what is observed
 
@@ -123,7 +138,10 @@ class World:
         told = " ".join(f"{key}={value}" for key, value in entry.items() if value is not None)
         if event not in NOISE:
             self.note(who, f"{event} {told}")
-        if level in ("error", "critical", "exception"):
+        if event == "job.end_not_yet_stored":
+            self._unstored.add(str(entry["job"]))
+        is_expected = self._storage.happened and event in storage.SAYS
+        if level in ("error", "critical", "exception") and not is_expected:
             self.errors.append(f"{event} {told}")
             if error:
                 import traceback
@@ -162,6 +180,7 @@ class World:
                 await client.stop()
         for simulator in self.simulators:
             await simulator.close()
+        self._storage.unlock()
         if self._lives and self._lives[-1].is_alive:
             await self._lives[-1].kill()
         await asyncio.to_thread(bury, self._lives)
@@ -193,11 +212,14 @@ class World:
 
     async def _live(self) -> None:
         number = len(self._lives) + 1
+        moves = dict(self._moves)
         life = Life(number, self._config(), lambda text: self.errors.append(f"life {number}: {text}"))
         self._lives.append(life)
         await life.start()
         self._port = life.port
         self.note("schedule", f"life {number} begins")
+        if moves != self._moves:  # while it was starting
+            await self._reload()
 
     def _config(self) -> Config:
         return Config.model_validate(
@@ -214,9 +236,55 @@ class World:
                     "stuck_seconds": 0.4,
                 },
                 "dispatch": {"post_timeout_seconds": 0.3},
-                "runners": [{"name": each.options.name, "endpoint": each.url} for each in self.simulators],
+                "failover": {"drain_seconds": 0.2},
+                "runners": [self._entry(number) for number in range(RUNNERS) if self._moves.get(number) != "removed"],
             }
         )
+
+    def _entry(self, number: int) -> dict[str, Any]:
+        """A runner in the operator's list."""
+        simulator, move = self.simulators[number], self._moves.get(number)
+        entry: dict[str, Any] = {"name": simulator.options.name, "endpoint": simulator.url}
+        if move in ("disabled", "drain"):
+            entry["status"] = move
+        elif move == "endpoint":  # another name of the same server
+            entry["endpoint"] = f"http://localhost:{simulator.port}"
+        elif move == "headers":
+            entry["headers"] = {"X-Room": "7"}
+        elif move == "prefetch":
+            entry["prefetch"] = 3
+        return entry
+
+    async def _do_operate(self, runner: int, move: str, seconds: float) -> None:
+        """The list of runners is changed and read again, and later changed back."""
+        self._moves[runner] = move
+        await self._reload()
+        await self._lasts(seconds)
+        self._moves.pop(runner, None)
+        await self._reload()
+
+    async def _reload(self) -> None:
+        life, runners = self._lives[-1], self._config().runners
+        self.note(
+            "operator", ", ".join(f"gpu-{runner}: {move}" for runner, move in self._moves.items()) or "all as was"
+        )
+        await life.run(lambda rooms: rooms.fleet.apply(runners))
+
+    # storage
+
+    async def _do_fill_disk(self, pages: int, seconds: float) -> None:
+        life = self._lives[-1]
+        await self._storage.fill(life, pages=pages)
+        await self._lasts(seconds)
+        await self._storage.make_room(life)
+        self.note("storage", "the disk has room again")
+
+    async def _do_lock_database(self, seconds: float) -> None:
+        while not self._storage.lock() and not self._lifted.is_set():
+            await asyncio.sleep(0.002)
+        await self._lasts(seconds)
+        self._storage.unlock()
+        self.note("storage", "the database is not locked any more")
 
     async def _do_kill_gateway(self, event: str, count: int, down: float) -> None:
         async with self._gateway_lock:
@@ -230,6 +298,7 @@ class World:
             await life.kill()
             self.note("schedule", f"life {life.number} killed")
             await self._lasts(down)
+            self._storage.unlock()  # a gateway that cannot open its database does not start
             await self._live()
 
     # runners
@@ -302,15 +371,33 @@ class World:
         seed = self._seeds
         if kind == "cached" and self.submissions:
             seed = self._pick(self.submissions, seed).seed
+        image = await self._image(client, kind, seed)
+        if image is None and kind in IMAGES:
+            kind = "valid"
         job = None
         if named == "again":
             job = self._pick(self.submissions, seed).job if self.submissions else None
         elif named is not None:
             job = chosen_id(named, self._seeds)
-        submission = Submission(seed, kind, client, job, chosen=job is not None)
+        submission = Submission(seed, kind, client, job, chosen=job is not None, image=image)
         self.submissions.append(submission)
         number = {"number": self._rng.randint(-5, 5)} if order == "number" else {}
         await self.clients[client].submit(submission, {"front": True} if order == "front" else number)
+
+    async def _image(self, client: int, kind: str, seed: int) -> str | None:
+        """The input that a prompt of this kind names, brought to the gateway or looked for there."""
+        if kind == "output":
+            done = [each for each in self.submissions if each.accepted]
+            return await self.clients[client].picture_of(str(self._pick(done, seed).job)) if done else None
+        if kind not in IMAGES:
+            return None
+        wanted, picture = upload_of(seed, overwrite=kind == "overwrite")
+        if kind == "overwrite":
+            self._uploads.setdefault(wanted, set()).add(colour_of(picture))  # there even if no answer comes
+        name = await self.clients[client].upload(seed, overwrite=kind == "overwrite")
+        if name is not None:
+            self._uploads.setdefault(name, set()).add(colour_of(picture))
+        return name
 
     async def _do_cancel(self, client: int, which: int) -> None:
         submission = self._accepted(which)
@@ -377,6 +464,7 @@ class World:
         except TimeoutError as late:
             after.restless = str(late)
         after.statuses, after.revived = self.statuses, self.revived
+        after.uploads, after.unstored = self._uploads, self._unstored
         after.remaining = await self._remaining()
         whole = await self.clients[0].get("/history")
         listed = json.loads(whole[1]) if whole is not None else {}
@@ -388,6 +476,8 @@ class World:
         return after
 
     async def _lift(self) -> None:
+        self._storage.unlock()
+        await self._storage.make_room(self._lives[-1])
         for simulator in self.simulators:
             simulator.faults.clear()
             simulator.resume()
