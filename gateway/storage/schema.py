@@ -202,3 +202,43 @@ template_versions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
+
+# Runners that were made over the API; their headers are sealed.
+runners = Table(
+    "runners",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("key", String, nullable=False, unique=True),
+    Column("owner", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("endpoint", String, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("status", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("headers", LargeBinary, nullable=False),
+)
+
+# What the API says of runners of the configuration, which has all else about them.
+configured_runners = Table(
+    "configured_runners",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("status", String),
+    Column("instead_of", String),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("resource_id", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("answer", LargeBinary),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
