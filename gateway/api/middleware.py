@@ -77,6 +77,16 @@ async def cache_headers(request: web.Request, answer: web.StreamResponse) -> Non
             answer.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
 
 
+async def security_policy(request: web.Request, answer: web.StreamResponse) -> None:
+    """What the runners were told to send, on what the gateway answers in their place (ComfyUI server.py
+    create_block_external_middleware); the gateway's own pages are none of ComfyUI's."""
+    if request.path.startswith("/gateway/") or isinstance(answer, web.WebSocketResponse):
+        return
+    policy = services(request).pool.security_policy()
+    if policy:
+        answer.headers.setdefault(hdrs.CONTENT_SECURITY_POLICY, policy)
+
+
 @web.middleware
 async def runner_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     """503 where only a runner could answer and none is up, 502 where one that was needed does not answer."""

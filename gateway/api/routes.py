@@ -95,6 +95,7 @@ def application(rooms: Services) -> web.Application:
     app[extensions.EXTENSIONS] = extensions.Listed()
     app[extensions.TEMPLATES] = extensions.Listed()
     app.on_response_prepare.append(middleware.cache_headers)
+    app.on_response_prepare.append(middleware.security_policy)
     twice = [web.RouteDef(route.method, "/api" + route.path, route.handler, route.kwargs) for route in NATIVE]
     app.router.add_routes([*NATIVE, *twice, *logs.INTERNAL, *internal_files.INTERNAL])
     _refuse_other_methods(app, [*NATIVE, *twice], bare=rest.ALWAYS_ALLOWED)

@@ -109,6 +109,12 @@ class Pool:
         """The feature flags that the pool can keep, as advertised on the websocket and by GET /features."""
         return features.merge([runner.facts.features for runner in self._known()], max_upload_size=max_upload_size)
 
+    def security_policy(self) -> str:
+        """The Content-Security-Policy that every runner was told to send, the first one's words; "" if one has none:
+        its nodes may need what the others' policy forbids to the page."""
+        policies = [runner.facts.security_policy for runner in self._shown()]
+        return policies[0] if policies and all(policies) else ""
+
     @property
     def version(self) -> Version:
         """Changes whenever a runner's catalogue does: the key of whatever is computed from catalogues."""

@@ -75,6 +75,7 @@ class Facts:
     object_info: dict[str, Any] = field(default_factory=dict)
     catalogue: Catalogue | None = None
     version: str = ""  # ComfyUI's, "" while unknown
+    security_policy: str = ""  # the Content-Security-Policy of its answers (ComfyUI's --disable-api-nodes), "" for none
 
 
 class RunnerObserver(Protocol):
@@ -312,6 +313,7 @@ class Runner:
         self.facts.system_stats = stats
         self.facts.version = str(stats.get("system", {}).get("comfyui_version", ""))
         self.facts.features = features.json() if features.status == 200 else {}
+        self.facts.security_policy = features.headers.get("Content-Security-Policy", "")
         await self._read_object_info()
 
     async def _read_catalogue(self) -> None:

@@ -195,6 +195,13 @@ INTENDED = [
         runners=(3,),
         sometimes=True,
     ),
+    Intended(
+        "on what one server fails or refuses by itself too",
+        ANY,
+        r"headers\.Content-Security-Policy: only the second has it",
+        versions=(NEW,),
+        sometimes=True,
+    ),
     # recordings of real servers
     Intended(
         NO_CLIENT,

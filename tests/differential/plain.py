@@ -1,15 +1,15 @@
 """A gateway's answers and frames without what marks it as one, so that the rest can be compared with a runner's.
 
-Left out are the headers X-Gateway-*, the browser's cookie, and a Content-Security-Policy (docs/differences.md); and
-`status` frames from a sequence: a gateway tells the length of its queue at most so often a second. What matters of them
-is the last one before everything rests, which stands beside the sequence instead.
+Left out are the headers X-Gateway-* and the browser's cookie, and `status` frames from a sequence: a gateway tells the
+length of its queue at most so often a second. What matters of them is the last one before everything rests, which
+stands beside the sequence instead.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-GATEWAY_HEADERS = ("X-Gateway-", "Set-Cookie", "Content-Security-Policy")
+GATEWAY_HEADERS = ("X-Gateway-", "Set-Cookie")
 
 
 def plain(value: Any) -> Any:

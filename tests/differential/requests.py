@@ -18,6 +18,7 @@ HEADERS = (  # those that matter
     "Cache-Control",
     "Content-Disposition",
     "Content-Range",
+    "Content-Security-Policy",
     "Content-Type",
     "Expires",
     "Location",
