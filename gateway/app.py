@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from gateway import signals
+from gateway.access.gate import Gate
 from gateway.api.routes import application
 from gateway.api.services import Services
 from gateway.clock import Clock
@@ -56,6 +57,8 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
     async with AsyncExitStack() as rooms:
         db = await Database.open(config.database_url, synchronous=config.database.synchronous)
         rooms.push_async_callback(db.close)
+        access = Gate(config.access, db, clock)
+        rooms.push_async_callback(access.close)
         blobs = BlobStore(config.blobs_url)
         await blobs.clean()
         pool = Pool()
@@ -93,6 +96,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         meters = _metered(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock)
         fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
+        await access.start()
         await jobs.start()
         archive.start()
         fleet.start()
@@ -115,6 +119,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             fleet=fleet,
             meters=meters,
             overview=overview,
+            access=access,
         )
 
 
@@ -171,7 +176,7 @@ def _spare_what_lasts() -> None:
 
 
 async def _files(db: Database, blobs: BlobStore) -> tuple[Uploads, OutputNames]:
-    """Uploads and outputs, which share one address space."""
+    """Uploads and outputs, which share each owner's address space."""
     uploads = Uploads(db, blobs, reserved=lambda *name: outputs.is_taken(*name))
     outputs = OutputNames(db, reserved=uploads.is_taken)
     await uploads.load()

@@ -43,7 +43,7 @@ class Identity:
 
 ANONYMOUS = Identity(ANYONE, ALL_SCOPES)  # everyone, while no tokens are asked for
 NOBODY = Identity(ANYONE, frozenset())  # without a token, where one is asked for: what is open to all
-IDENTITY = "gateway.identity"  # key in a request
+IDENTITY = web.RequestKey("identity", Identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Browsers:
 
     def caller(self, request: web.Request) -> Caller:
         """Who sent this request."""
-        who: Identity = request.get(IDENTITY, ANONYMOUS)
+        who = request.get(IDENTITY, ANONYMOUS)
         return Caller(who.owner, self._client_ids(request), who.scopes, who.token, who.login)
 
     def _client_ids(self, request: web.Request) -> frozenset[str] | None:

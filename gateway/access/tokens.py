@@ -16,7 +16,7 @@ from gateway.access import secrets
 from gateway.access.token import ALL_SCOPES, Token, TokenLimits, with_implied
 from gateway.clock import Clock
 from gateway.storage import tokens as rows
-from gateway.storage.database import Database
+from gateway.storage.database import Database, Operation
 from gateway.storage.tokens import TokenRow
 
 __all__ = ["CONFIGURED", "ConfiguredToken", "DeadToken", "Token", "TokenError", "TokenLimits", "Tokens", "UnknownToken"]
@@ -52,7 +52,7 @@ class Tokens:
         self._clock = clock
         self._configured = self._of_configuration(configured) if configured is not None else {}
         self._by_digest: dict[str, Token] = dict(self._configured)
-        self._digests: dict[str, str] = {}
+        self._digests = {token.id: digest for digest, token in self._by_digest.items()}
         self._used: dict[str, int] = {}
         self._unsaved: set[str] = set()
         self._version: str | None = None
@@ -113,6 +113,11 @@ class Tokens:
         if digest is None:
             raise UnknownToken(f"There is no token {id}")
         return self._with_use(self._by_digest[digest])
+
+    def is_live(self, id: str) -> bool:  # noqa: A002  the field's name
+        """Whether there is a token with this id that is taken."""
+        digest = self._digests.get(id)
+        return digest is not None and self._by_digest[digest].is_live(self._clock.wall_ms())
 
     def live_of(self, owner: str) -> list[Token]:
         """The live tokens of an owner, the oldest first."""
@@ -196,7 +201,7 @@ class Tokens:
             raise ConfiguredToken("This token is access.admin_token of the configuration: change it there")
         return token
 
-    async def _write(self, *operations: rows.Operation) -> None:
+    async def _write(self, *operations: Operation) -> None:
         await self._db.write(*operations, rows.new_version())
         await self.load()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.access.gate import Gate
 from gateway.config import Config
 from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
@@ -44,6 +45,7 @@ class Services:
     fleet: Fleet
     meters: Meters
     overview: Overview
+    access: Gate
 
 
 SERVICES = web.AppKey("services", Services)

@@ -7,6 +7,7 @@ process, such as the command line beside it, has changed them.
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
@@ -112,7 +113,7 @@ async def version(db: Database) -> str | None:
 async def load_tokens(db: Database) -> list[TokenRow]:
     """All tokens, the oldest first."""
     rows = await db.read(select(*_TOKEN_COLUMNS).order_by(tokens.c.created_at, tokens.c.id))
-    return [TokenRow(*row) for row in rows]
+    return [_token(row) for row in rows]
 
 
 def insert_login(row: LoginRow) -> Operation:
@@ -132,7 +133,7 @@ def forget_logins(before: int) -> Operation:
 
 async def load_logins(db: Database) -> list[LoginRow]:
     """All sessions, the oldest first."""
-    return [LoginRow(*row) for row in await db.read(select(*_LOGIN_COLUMNS).order_by(logins.c.created_at))]
+    return [_login(row) for row in await db.read(select(*_LOGIN_COLUMNS).order_by(logins.c.created_at))]
 
 
 def insert_audit(row: AuditRow) -> Operation:
@@ -156,4 +157,16 @@ async def load_audit(
         query = query.where(audit.c.id < before_id)
     for column, value in (where or {}).items():
         query = query.where(audit.c[column] == value)
-    return [AuditRow(*row) for row in await db.read(query)]
+    return [_audit(row) for row in await db.read(query)]
+
+
+def _token(row: Any) -> TokenRow:
+    return TokenRow(*row)
+
+
+def _login(row: Any) -> LoginRow:
+    return LoginRow(*row)
+
+
+def _audit(row: Any) -> AuditRow:
+    return AuditRow(*row)
