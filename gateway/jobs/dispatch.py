@@ -39,11 +39,11 @@ from gateway.jobs.post import (
     interrupt,
     look,
     post,
-    take_back,
 )
 from gateway.jobs.registry import VISIBLE, Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.stranded import Suspects
+from gateway.jobs.take_back import TakeBacks
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -76,6 +76,7 @@ class Dispatcher:
         self._post_timeout = post_timeout_seconds
         self.on_another_id: Callable[[Runner, Attempt], Awaitable[None]]
         self._judge = Judge()
+        self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
         self._drawn_for: object = None
@@ -104,6 +105,7 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._take_backs.close()
 
     # policy
 
@@ -273,6 +275,8 @@ class Dispatcher:
             return Undelivered(str(error), input_failed=not error.runner_failed)
         attempt.replaced = dict(staged.replaced)
         attempt.boot = runner.boot
+        if at_the_end:
+            attempt.behind = self._registry.certainly_before(attempt)
         outcome = await post(runner, attempt, staged.prompt, at_the_end=at_the_end, timeout=self._post_timeout)
         if isinstance(outcome, Accepted) and outcome.runner_prompt_id != attempt.runner_prompt_id:
             self._registry.answer_to_another_id(attempt, outcome.runner_prompt_id)
@@ -334,7 +338,7 @@ class Dispatcher:
             return None
         attempt.is_being_withdrawn = True
         try:
-            found = await take_back(runner, attempt.runner_prompt_id)
+            found = await self._take_backs.take_back(runner, attempt)
             await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN)
         except RunnerError as error:
             runner.suspect(error.reason)

@@ -1,4 +1,5 @@
-"""One POST of a prompt to a runner, and taking one back. What follows from the answer is the callers' to decide."""
+"""One POST of a prompt to a runner, a look at it there, and its interrupt. What follows from
+the answer is the callers' to decide."""
 
 from __future__ import annotations
 
@@ -143,18 +144,6 @@ async def history_entry(runner: Runner, runner_prompt_id: str) -> dict[str, Any]
     """The runner's history of a job, None if it has none. Raises RunnerError."""
     entry = (await runner.client.get_json(f"/history/{runner_prompt_id}")).get(runner_prompt_id)
     return entry if isinstance(entry, dict) else None
-
-
-async def take_back(runner: Runner, runner_prompt_id: str) -> Found:
-    """Takes a job that has not begun out of a runner's queue, then looks: one that has begun goes on undisturbed.
-
-    ``POST /api/jobs/{id}/cancel`` is not used for this although it needs one call less: it interrupts a job that has
-    just begun. Raises RunnerError.
-    """
-    reply = await runner.client.request("POST", "/queue", json={"delete": [runner_prompt_id]})
-    if not reply.ok:
-        raise RunnerAmbiguous(runner.name, f"POST /queue answered {reply.status}")
-    return await look(runner, runner_prompt_id)
 
 
 async def interrupt(runner: Runner, runner_prompt_id: str) -> bool:

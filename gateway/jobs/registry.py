@@ -106,8 +106,8 @@ class Registry:
         return sum(attempt.takes_a_slot for attempt in self._by_runner.get(runner, {}).values())
 
     def certainly_before(self, attempt: Attempt) -> frozenset[str]:
-        """The prompts of an attempt's runner that have to leave it before one begins that is posted at the very end now:
-        what runs there, and what the runner has in its queue with a number of its own."""
+        """What has to leave an attempt's runner before a prompt begins that is posted at the very end now: the ids of
+        what runs there, and of what the runner has queued with a number of its own."""
         return frozenset(
             other.runner_prompt_id
             for other in self.attempts_on(attempt.runner)
