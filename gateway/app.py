@@ -104,6 +104,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         yield Services(
             gateway_id=gateway_id,
             since=since,
+            clock=clock,
             config=config,
             db=db,
             blobs=blobs,

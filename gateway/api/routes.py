@@ -11,6 +11,7 @@ from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.api import middleware, operations
 from gateway.api.admin import overview
+from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
     assets,
     catalogue,
@@ -89,6 +90,7 @@ def application(rooms: Services) -> web.Application:
     )
     app[SERVICES] = rooms
     app[BROWSERS] = Browsers()
+    app[KEYS] = Keys(rooms.db, rooms.clock)
     app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)
     app[object_info.OBJECT_INFO] = object_info.ObjectInfo()
     app[models.MODEL_PLACES] = models.ModelPlaces()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.access.gate import Gate
+from gateway.clock import Clock
 from gateway.config import Config
 from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
@@ -30,6 +31,7 @@ class Services:
 
     gateway_id: str
     since: int
+    clock: Clock
     config: Config
     db: Database
     blobs: BlobStore

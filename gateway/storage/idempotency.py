@@ -1,5 +1,5 @@
-"""Rows of idempotency keys: under which id a request with a key makes its resource, and what it was answered. What a key
-means is in `gateway.api.idempotency`."""
+"""Rows of idempotency keys: under which id a request with a key makes its resource, and what it was answered. What a
+key means is in `gateway.api.idempotency`."""
 
 from dataclasses import dataclass, fields
 
@@ -13,8 +13,8 @@ from gateway.storage.writer import Operation, values_of
 
 @dataclass(slots=True)
 class KeyRow:
-    """One key of one owner. ``status`` and ``answer``, the body as bytes, are None until it was answered; the time is in
-    milliseconds."""
+    """One key of one owner. ``status`` and ``answer``, the body as bytes, are None until it was answered; the time is
+    in milliseconds."""
 
     owner: str
     key: str
@@ -60,4 +60,4 @@ def forget(before: int) -> Operation:
 async def find(db: Database, owner: str, key: str) -> KeyRow | None:
     """A key, or None."""
     rows = await db.read(select(*_COLUMNS).where(keys.c.owner == owner, keys.c.key == key))
-    return KeyRow(*rows[0]) if rows else None
+    return KeyRow(**rows[0]._mapping) if rows else None

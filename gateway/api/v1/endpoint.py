@@ -22,13 +22,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pydantic_core
 from aiohttp import web
+from blake3 import blake3
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from gateway.access.callers import caller_of
+from gateway.api.idempotency import HEADER, KEYS, REPLAYED, KeyMalformed, KeyReused, KeyUnderWay, key_of, use_id
 from gateway.api.openapi import JSON, Answer, Endpoint, Parameter, Scope
 from gateway.api.services import services
-from gateway.api.v1.errors import ApiError, ErrorBody, bad_request, of_validation
+from gateway.api.v1.errors import ApiError, ErrorAnswer, ErrorBody, bad_request, of_validation
 from gateway.api.v1.faults import KNOWN, told_of
 from gateway.api.v1.forms import MULTIPART, Form, read_form
 
@@ -39,6 +43,12 @@ ERRORS = {
     500: "The gateway failed.",
     503: "The gateway cannot do this now.",
 }
+KEY = Parameter(HEADER, "header", "Sent again with the same key, the request makes nothing again.", required=False)
+KEY_REFUSALS = {
+    409: f"The first request with this {HEADER} has not been answered yet.",
+    422: f"This {HEADER} came with another request first.",
+}
+REPLAY = {REPLAYED: "true where this answer was given before, to the same key."}
 
 
 def endpoint(
@@ -51,6 +61,7 @@ def endpoint(
     status: int = 200,
     errors: Mapping[int, str] | None = None,
     form_model: type[BaseModel] | None = None,
+    creates: bool = False,
 ) -> Endpoint:
     """Declares a route. Its summary and description are the handler's docstring.
 
@@ -63,23 +74,28 @@ def endpoint(
         status: of the answer that is good.
         errors: documented refusals beside those that every route has, by status.
         form_model: the fields of a form.
+        creates: takes an ``Idempotency-Key`` (`gateway.api.idempotency`); the handler makes what it makes under
+            ``new_id(request)``, and gives back what it finds there.
     """
     signature = _Signature(handler, path)
     summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
     refusals = {**ERRORS, **(errors or {})}
     if signature.takes_input:
         refusals.setdefault(400, "The request is not what this route takes.")
+    if creates:
+        refusals.update(KEY_REFUSALS)
     answers = {code: Answer(text, ErrorBody) for code, text in refusals.items()}
-    answers[status] = Answer("Done.", signature.returns)
+    answers[status] = Answer("Done.", signature.returns, headers=REPLAY if creates else {})
+    parameters = [Parameter(name, "path", "Its id.", kind) for name, kind in signature.of_path.items()]
     return Endpoint(
         method=method,
         path=path,
-        handler=_Route(handler, signature, status).serve,
+        handler=_Route(handler, signature, status, creates).serve,
         tag=tag,
         summary=summary.rstrip("."),
         description=description.strip(),
         scope=scope,
-        parameters=[Parameter(name, "path", "Its id.", kind) for name, kind in signature.of_path.items()],
+        parameters=[*parameters, KEY] if creates else parameters,
         query=signature.query,
         body=form_model or signature.body,
         media=MULTIPART if form_model else JSON,
@@ -123,19 +139,44 @@ class _Route:
     handler: Typed
     signature: _Signature
     status: int
+    creates: bool
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """The handler's answer, or the refusal."""
         arguments: dict[str, Any] = {}
         try:
             arguments = await self._arguments(request)
-            return self._answer(await self.handler(**arguments))
+            key = key_of(request) if self.creates else None
+            return await (self._call(arguments) if key is None else self._once(key, request, arguments))
         except KNOWN as error:
             return told_of(request, error)
+        except KeyMalformed as error:
+            return ErrorAnswer(400, str(error))
         finally:
             form = arguments.get("form")
             if isinstance(form, Form):
                 form.close()
+
+    async def _call(self, arguments: dict[str, Any]) -> web.StreamResponse:
+        return self._answer(await self.handler(**arguments))
+
+    async def _once(self, key: str, request: web.Request, arguments: dict[str, Any]) -> web.StreamResponse:
+        async def act(given: UUID) -> web.Response:
+            use_id(request, given)
+            try:
+                answer = await self._call(arguments)
+            except KNOWN as error:
+                return told_of(request, error)
+            assert isinstance(answer, web.Response), "what creates answers with a whole body"
+            return answer
+
+        fingerprint = await _fingerprint(request, arguments)
+        try:
+            return await request.app[KEYS].once(caller_of(request).owner, key, fingerprint, act)
+        except KeyUnderWay:
+            return ErrorAnswer(409, KEY_REFUSALS[409], {"Retry-After": "1"})
+        except KeyReused:
+            return ErrorAnswer(422, KEY_REFUSALS[422])
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:
         """Raises ApiError: 400 where the request does not fit; 408 and 413 for its body."""
@@ -164,6 +205,16 @@ class _Route:
             return web.Response(status=self.status)
         body = self.signature.answer.dump_json(result, by_alias=True)
         return web.Response(body=body, status=self.status, content_type=JSON, charset="utf-8")
+
+
+async def _fingerprint(request: web.Request, arguments: dict[str, Any]) -> str:
+    """The same for every sending of the same request: neither the order of a form's parts nor of JSON's keys counts."""
+    form, body = arguments.get("form"), arguments.get("body")
+    if isinstance(form, Form):
+        content = await form.digest()
+    else:
+        content = "" if body is None else orjson.dumps(await request.json(), option=orjson.OPT_SORT_KEYS).decode()
+    return blake3(f"{request.method} {request.path_qs}\n{content}".encode()).hexdigest()
 
 
 def _kind(of: Any) -> str:
