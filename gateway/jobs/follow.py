@@ -22,6 +22,7 @@ from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState
 from gateway.runners.errors import RunnerError
 from gateway.runners.runner import Runner
+from gateway.storage.errors import StorageError
 
 OF_THE_RUNNER = frozenset({"logs"})  # messages that belong to no job, whatever runs
 LONG_TEXT_FLAG = "supports_progress_text_metadata"
@@ -96,7 +97,11 @@ class Follower:
             if not _tells_whether_fresh(attempt.job.live, message):
                 attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
                 return  # told with the end, when the runner's history says which nodes were cached
-            told = await self._executed(attempt, told)
+            try:
+                told = await self._executed(attempt, told)
+            except StorageError:  # the end tells it, also where the runner's history cannot be had by then
+                attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
+                raise
             if not attempt.is_open:
                 return  # lost meanwhile; or ended, and whoever ended it tells the output from the runner's history
         self._remember(attempt, told)
