@@ -7,6 +7,8 @@ from aiohttp import hdrs, web
 from gateway.access.callers import caller_of
 from gateway.api.asking import NoRunner, bound_to
 from gateway.api.services import services
+from gateway.comfyui import names
+from gateway.comfyui.outputs import OutputFile
 from gateway.jobs.states import JobState
 from gateway.runners.runner import Runner
 
@@ -20,24 +22,52 @@ def runner_for(request: web.Request) -> Runner:
     return _executing(request) or bound_to(request)
 
 
-def holder_of_named_file(request: web.Request) -> tuple[Runner, str] | None:
-    """The runner that wrote the output which the query names as ``/view`` does, and the path with its own name of it.
+async def holder_of_named_file(request: web.Request) -> tuple[Runner, str] | None:
+    """The runner that has the caller's file which the query names as ``/view`` does, and the path with its name there.
 
     Previews of custom nodes (``/vhs/viewvideo?filename=…&type=output``) read a runner's files by the names that they
-    were told, which are the pool's. None: the query names no output that a runner has.
+    were told, which are the pool's. An upload is brought to the runner that answers the browser. None: the query names
+    no file of the caller's that a runner has. Raises StagingError, NoRunner.
     """
     query, rooms = request.query, services(request)
     filename, kind = query.get("filename"), query.get("type", "output")
     if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) or not filename:
         return None
-    row = rooms.outputs.find(kind, query.get("subfolder", ""), filename)
-    runner = rooms.pool.get(row.runner) if row is not None and not row.lost else None
-    if row is None or runner is None or not runner.is_ready:
+    subfolder, owner = query.get("subfolder", ""), caller_of(request).owner
+    row = rooms.outputs.find(kind, subfolder, filename, owner)
+    if row is not None:
+        wrote = rooms.pool.get(row.runner) if not row.lost else None
+        if wrote is None or not wrote.is_ready:
+            return None
+        return wrote, _path_naming(request, row.runner_filename, row.runner_subfolder, row.type)
+    upload = rooms.uploads.find(kind, subfolder, filename, owner)
+    if upload is None:
         return None
-    own = {"filename": row.runner_filename}
-    if query.get("subfolder", "") != row.runner_subfolder:
-        own["subfolder"] = row.runner_subfolder
-    return runner, request.rel_url.update_query(own).raw_path_qs
+    runner = bound_to(request)
+    place = await rooms.staging.bring(upload, runner.client, str(runner.boot))
+    return runner, _path_naming(request, place.filename, place.subfolder, place.type)
+
+
+def names_anothers_file(request: web.Request, runner: Runner) -> bool:
+    """Whether the query names a file as ``/view`` does that is not the caller's, and that the runner may have: for
+    callers with a token, after ``holder_of_named_file`` has found none of their own."""
+    query, rooms, caller = request.query, services(request), caller_of(request)
+    filename = query.get("filename")
+    if caller.is_admin or not filename:
+        return False
+    if "type" in query:
+        return names.is_file_type(query["type"])
+    return rooms.outputs.of_runner(runner.name, OutputFile(filename, query.get("subfolder", ""), "output")) is not None
+
+
+def _path_naming(request: web.Request, filename: str, subfolder: str, kind: str) -> str:
+    """The path with another file in its query."""
+    changed = {"filename": filename}
+    if request.query.get("subfolder", "") != subfolder:
+        changed["subfolder"] = subfolder
+    if request.query.get("type", "output") != kind:
+        changed["type"] = kind
+    return request.rel_url.update_query(changed).raw_path_qs
 
 
 def another_than(request: web.Request, gone: Runner) -> Runner:

@@ -18,7 +18,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.comfyui.outputs import OutputFile
 from gateway.config import ArchiveConfig
-from gateway.files.outputs import OutputNames
+from gateway.files.outputs import OutputName, OutputNames
 from gateway.files.uploads import Uploads
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.storage.blobs import BlobStore
@@ -57,9 +57,9 @@ class Archive:
         self._fetch_output = fetch_output
         self._settings = settings
         self._clock = clock
-        self._wanted: asyncio.Queue[OutputFile] = asyncio.Queue()
-        self._postponed: set[OutputFile] = set()
-        self._fetches: dict[tuple[OutputFile, str, int], asyncio.Task[str]] = {}
+        self._wanted: asyncio.Queue[OutputName] = asyncio.Queue()
+        self._postponed: set[OutputName] = set()
+        self._fetches: dict[tuple[str, OutputFile, int], asyncio.Task[str]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Archive:
             return
         for row in self._outputs.rows():
             if row.content_hash is None and not row.lost:
-                self._postponed.add(OutputFile(row.filename, row.subfolder, row.type))
+                self._postponed.add(_name(row))
         for _ in range(COPIES_AT_ONCE):
             self._start(self._copy_for_ever())
 
@@ -79,25 +79,30 @@ class Archive:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def want(self, files: Iterable[OutputFile]) -> None:
-        """A job has ended with these files, by their public names."""
+    def want(self, owner: str, files: Iterable[OutputFile]) -> None:
+        """A job of that owner has ended with these files, by their public names."""
+        self._want((owner, file) for file in files)
+
+    def _want(self, names: Iterable[OutputName]) -> None:
         if self._settings.enabled:
-            for file in files:
-                self._wanted.put_nowait(file)
+            for name in names:
+                self._wanted.put_nowait(name)
 
     def runner_ready(self) -> None:
         """A runner is ready: what waited for one is tried again."""
         postponed, self._postponed = self._postponed, set()
-        self.want(postponed)
+        self._want(postponed)
 
     async def ensure(self, row: OutputRow) -> str:
-        """The content hash of an output, once it is in the blob store; each output is fetched once.
+        """The content hash of an output, once it is in the blob store; each file of a runner is fetched once, also if
+        several owners have it as theirs.
 
         Raises RunnerError where its runner cannot give it, StorageError where it cannot be kept.
         """
         if row.content_hash is not None:
             return row.content_hash
-        key = (OutputFile(row.filename, row.subfolder, row.type), row.runner, row.generation)
+        own = OutputFile(row.runner_filename, row.runner_subfolder, row.type)
+        key = (row.runner, own, row.generation)
         task = self._fetches.get(key)
         if task is None:
             task = self._fetches[key] = self._start(self._fetch(row))
@@ -165,15 +170,15 @@ class Archive:
         async with self._fetch_output(row) as chunks:
             blob = await self._blobs.put(chunks)
         await self._outputs.archived(row, blob.hash, blob.size)
-        now = self._outputs.find(row.type, row.subfolder, row.filename)
+        now = self._outputs.find(row.type, row.subfolder, row.filename, row.owner)
         if now is None or (now.runner, now.generation) != (row.runner, row.generation):
             raise StorageError(f"{row.filename} was written over while it was copied")
         return blob.hash
 
     async def _copy_for_ever(self) -> None:
         while True:
-            file = await self._wanted.get()
-            row = self._outputs.find(file.type, file.subfolder, file.filename)
+            owner, file = await self._wanted.get()
+            row = self._outputs.find(file.type, file.subfolder, file.filename, owner)
             if row is None or row.content_hash is not None:
                 continue
             try:
@@ -184,7 +189,7 @@ class Archive:
                 log.warning(
                     "archive.postponed", file=file.filename, runner=row.runner, job=row.job_id, reason=str(error)
                 )
-                self._postponed.add(file)
+                self._postponed.add((owner, file))
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -201,3 +206,7 @@ class Archive:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _name(row: OutputRow) -> OutputName:
+    return row.owner, OutputFile(row.filename, row.subfolder, row.type)

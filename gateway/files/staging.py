@@ -3,7 +3,7 @@
 Uploads go under their own name where that is safe: a name that holds another content in this life of the runner may be
 what a job waiting there will read, and a name of one owner must not be readable by another. Then, as for outputs of
 other runners, the copy's name has the content's hash in it and the prompt is rewritten. What the gateway doesn't know
-is left to the runner.
+is left to the runner; but who has a token gets no output and no temporary file of a runner that is not its own.
 """
 
 import asyncio
@@ -88,8 +88,7 @@ class _Life:
 class Staging:
     """Brings files to runners; each content once per place and life of a runner, also for jobs at the same time.
 
-    `content_of` copies an output into the blob store and gives its hash (RunnerError, StorageError if it can't);
-    `may_use(output, owner)` says whether that owner may have it as an input.
+    `content_of` copies an output into the blob store and gives its hash (RunnerError, StorageError if it can't).
     """
 
     def __init__(
@@ -99,13 +98,11 @@ class Staging:
         blobs: BlobStore,
         *,
         content_of: ContentOf,
-        may_use: Callable[[OutputRow, str], bool] = lambda _output, _owner: True,
     ) -> None:
         self._uploads = uploads
         self._outputs = outputs
         self._blobs = blobs
         self._content_of = content_of
-        self._may_use = may_use
         self._lives: dict[str, _Life] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -133,6 +130,10 @@ class Staging:
         replaced = {(node, name): prompt[node]["inputs"][name] for node, name in keys}
         return StagedPrompt(graph.replace_references(prompt, moved), replaced)
 
+    async def bring(self, upload: UploadRow, runner: UploadTarget, boot: str) -> AnnotatedName:
+        """Bring one upload to the runner and return its place there. Raises StagingError."""
+        return await self._bring(upload, runner, self._life(runner.name, boot))
+
     async def close(self) -> None:
         """End the transfers under way."""
         for task in self._tasks:
@@ -148,19 +149,23 @@ class Staging:
     def _source(self, file: AnnotatedName, runner: str, owner: str) -> UploadRow | OutputRow | AnnotatedName | None:
         """What the reference means: an upload, an output, a place on the runner, or None for "let the runner see"."""
         upload = self._uploads.find(file.type, file.subfolder, file.filename, owner)
-        if file.type == "input":
-            return upload
-        output = self._outputs.find(file.type, file.subfolder, file.filename)
-        if upload is not None and written_last(output, upload) is upload:
-            return upload
         unavailable = AnnotatedName(file.filename, UNAVAILABLE_FOLDER, "input")
-        if output is not None:
-            return output if self._may_use(output, owner) else unavailable
+        if file.type == "input":
+            return unavailable if upload is None and self._lies_open(file, owner) else upload
+        output = self._outputs.find(file.type, file.subfolder, file.filename, owner)
+        if output is not None or upload is not None:
+            return written_last(output, upload)
         own_name = OutputFile(file.filename, file.subfolder, file.type)
         known_otherwise = self._outputs.of_runner(runner, own_name) is not None
-        if known_otherwise or self._outputs.is_taken(file.type, file.subfolder, file.filename):
-            return unavailable  # what the runner has under this name is another file
+        if owner or known_otherwise or self._outputs.is_taken(file.type, file.subfolder, file.filename):
+            return unavailable  # what the runner has under this name is another file, or another owner's
         return None
+
+    def _lies_open(self, file: AnnotatedName, owner: str) -> bool:
+        """Whether runners may have an upload of another owner under that very name: one from the time before tokens,
+        and no mere text that is the same."""
+        is_a_name = bool(posixpath.splitext(file.filename)[1])
+        return bool(owner) and is_a_name and self._uploads.is_taken(file.type, file.subfolder, file.filename)
 
     async def _bring(
         self, source: UploadRow | OutputRow | AnnotatedName, runner: UploadTarget, life: _Life

@@ -4,7 +4,6 @@ All names are in memory; a change is in the database before it is told. Rules: C
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -33,7 +32,8 @@ class UploadRefused(Exception):
 class Uploads:
     """The uploads of all owners; the owner is "" without authentication.
 
-    `reserved(type, subfolder, filename)` says which names belong to something else (jobs' outputs) and are not given.
+    `reserved(type, subfolder, filename, owner)` says which names belong to something else of the owner's (its jobs'
+    outputs) and are not given.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Uploads:
         db: Database,
         blobs: BlobStore,
         *,
-        reserved: Callable[[str, str, str], bool] = lambda *_: False,
+        reserved: Callable[[str, str, str, str], bool] = lambda *_: False,
         clock: Clock | None = None,
     ) -> None:
         self._db = db
@@ -49,7 +49,6 @@ class Uploads:
         self._reserved = reserved
         self._clock = clock or Clock()
         self._folders: dict[_Folder, dict[str, UploadRow]] = {}
-        self._names: Counter[tuple[str, str, str]] = Counter()  # how many owners have a file of that name
         self._locks: WeakValueDictionary[_Folder, asyncio.Lock] = WeakValueDictionary()
         self._saving: set[asyncio.Task[Any]] = set()
 
@@ -132,9 +131,13 @@ class Uploads:
             if row.modified_at < time_ms
         ]
 
-    def is_taken(self, type: str, subfolder: str, filename: str) -> bool:  # noqa: A002
-        """Whether any owner has an upload of that name."""
-        return (type, names.normal_subfolder(subfolder), filename) in self._names
+    def is_taken(self, type: str, subfolder: str, filename: str, owner: str = "") -> bool:  # noqa: A002
+        """Whether the owner has an upload of that name."""
+        return self.find(type, subfolder, filename, owner) is not None
+
+    def owners(self) -> set[str]:
+        """Who has, or had, uploads."""
+        return {owner for owner, _, _ in self._folders}
 
     def uses(self, content_hash: str) -> bool:
         """Whether any upload has that content."""
@@ -165,12 +168,12 @@ class Uploads:
 
     def _free_name(self, folder: _Folder, wanted: str, content_hash: str) -> str:
         """The wanted name or the next that is free; a name with this content is."""
-        _, kind, subfolder = folder
+        owner, kind, subfolder = folder
         there = self._folders.get(folder, {})
 
         def other_content(name: str) -> bool:
             row = there.get(name)
-            return row.content_hash != content_hash if row else self._reserved(kind, subfolder, name)
+            return row.content_hash != content_hash if row else self._reserved(kind, subfolder, name, owner)
 
         return names.deduplicated(wanted, other_content)
 
@@ -180,17 +183,10 @@ class Uploads:
             if self._folders.get(folder, {}).get(row.filename) != row:
                 return
             await self._db.write(delete_upload(row.owner, row.type, row.subfolder, row.filename))
-            if self._folders.get(folder, {}).pop(row.filename, None) is not None:
-                name = (row.type, row.subfolder, row.filename)
-                self._names[name] -= 1
-                if not self._names[name]:
-                    del self._names[name]
+            self._folders.get(folder, {}).pop(row.filename, None)
 
     def _add(self, row: UploadRow) -> None:
-        folder = self._folders.setdefault((row.owner, row.type, row.subfolder), {})
-        if row.filename not in folder:
-            self._names[row.type, row.subfolder, row.filename] += 1
-        folder[row.filename] = row
+        self._folders.setdefault((row.owner, row.type, row.subfolder), {})[row.filename] = row
 
     def _lock(self, folder: _Folder) -> asyncio.Lock:
         return self._locks.setdefault(folder, asyncio.Lock())

@@ -10,17 +10,21 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+from blake3 import blake3
+
 from gateway.files.user_files import Incoming, UserFiles, remove_incoming
 from gateway.files.users import Users
 from gateway.storage.errors import StorageError
 
 PIECE: Final = 1024 * 1024  # bytes of a body in memory before they are written
+LONGEST_FOLDER: Final = 200  # characters, of the 255 that file systems take
 
 ResultT = TypeVar("ResultT")
 
 
 class UserData:
-    """All user data. The one owner of a gateway without tokens has its users in `folder` itself."""
+    """All user data. The one owner of a gateway without tokens has its users in `folder` itself; an owner with a token
+    is one user, since the token tells who it is."""
 
     def __init__(self, folder: Path, *, multi_user: bool) -> None:
         self._folder = folder.absolute()
@@ -38,8 +42,9 @@ class UserData:
         async with self._lock(self._folder):
             known = self._users.get(owner)
             if known is None:
-                folder = self._folder / f"@{quote(owner, safe='')}" if owner else self._folder
-                known = self._users[owner] = await self.call(Users, folder, multi_user=self._multi_user)
+                folder = self._folder / _folder_of(owner) if owner else self._folder
+                multi_user = self._multi_user and not owner
+                known = self._users[owner] = await self.call(Users, folder, multi_user=multi_user)
             return known
 
     async def add_user(self, owner: str, username: str) -> str:
@@ -96,3 +101,11 @@ class UserData:
 
     def _lock(self, folder: Path) -> asyncio.Lock:
         return self._locks.setdefault(folder, asyncio.Lock())
+
+
+def _folder_of(owner: str) -> str:
+    """A name that stays in its folder and that no other owner has. A user's has no ``@``."""
+    quoted = quote(owner, safe="")
+    if len(quoted) > LONGEST_FOLDER:
+        quoted = f"{quoted[: LONGEST_FOLDER // 2]}~{blake3(owner.encode()).hexdigest()}"
+    return f"@{quoted}"

@@ -14,13 +14,13 @@ from gateway.comfyui import names
 
 
 async def get_files(request: web.Request) -> web.Response:
-    """What lies in a type's folder itself, the newest first (ComfyUI api_server/routes/internal)."""
+    """What of the caller's lies in a type's folder itself, the newest first (ComfyUI api_server/routes/internal)."""
     kind = request.match_info["directory_type"]
     if not names.is_file_type(kind):
         return answers.json({"error": "Invalid directory type"}, status=400)
     rooms = services(request)
     owner = caller_of(request).owner
-    made = ((row.created_at, row.filename) for row in rooms.outputs.newest(kind, ""))
+    made = ((row.created_at, row.filename) for row in rooms.outputs.newest(kind, "", owner))
     sent = sorted(
         ((row.modified_at, row.filename) for row in rooms.uploads.rows(kind, owner) if not row.subfolder), reverse=True
     )

@@ -10,11 +10,12 @@ from aiohttp import hdrs, web
 
 from gateway.api import answers
 from gateway.api.asking import bound_to
-from gateway.api.choice import another_than, holder_of_named_file, runner_for
+from gateway.api.choice import another_than, holder_of_named_file, names_anothers_file, runner_for
 from gateway.api.native import frontend, manager
 from gateway.api.relay import relay, relay_or_raise
 from gateway.api.services import services
 from gateway.api.tunnel import is_upgrade, tunnel
+from gateway.files.staging import StagingError
 from gateway.runners.errors import RunnerUnreachable
 
 READING = (hdrs.METH_GET, hdrs.METH_HEAD)
@@ -34,11 +35,17 @@ async def rest(request: web.Request) -> web.StreamResponse:
     found = await frontend.static_file(request)
     if found is not None:
         return found
-    held = holder_of_named_file(request)
+    try:
+        held = await holder_of_named_file(request)
+    except StagingError as error:
+        log.info("rest.not_staged", reason=str(error))
+        return not_found()
     if held is not None:
         return await relay(request, *held)
     path = request.rel_url.raw_path_qs
     runner = bound_to(request) if frontend.is_frontends_own(request) else runner_for(request)
+    if names_anothers_file(request, runner):
+        return not_found()
     if is_upgrade(request):
         return await tunnel(request, runner, path)
     try:

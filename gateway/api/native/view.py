@@ -1,6 +1,7 @@
 """``/view``: the pool's one address space of files.
 
-A name leads to the job's file that has it, on the runner that wrote it, or to an upload; never to a guess.
+A name leads to the caller's job's file that has it, on the runner that wrote it, or to the caller's upload; never to a
+guess.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ async def view(request: web.Request) -> web.StreamResponse:
         return answers.empty(403)
     rooms = services(request)
     filename = bare.rpartition("/")[2]
-    found = file_named(rooms, kind, subfolder, filename, caller_of(request).owner)
+    found = _found(request, kind, subfolder, filename)
     if found is None:
         return answers.empty(404)
     if isinstance(found, OutputRow):
@@ -66,12 +67,28 @@ async def view(request: web.Request) -> web.StreamResponse:
     )
 
 
+def _found(request: web.Request, kind: names.FileType, subfolder: str, filename: str) -> OutputRow | UploadRow | None:
+    """The caller's own file. An admin is given another's too: of the ``owner`` in the query, or where one only has such
+    a file and the admin has none."""
+    rooms, caller = services(request), caller_of(request)
+    if caller.is_admin and "owner" in request.query:
+        return file_named(rooms, kind, subfolder, filename, request.query["owner"])
+    own = file_named(rooms, kind, subfolder, filename, caller.owner)
+    if own is not None or not caller.is_admin:
+        return own
+    others = ({*rooms.outputs.owners(), *rooms.uploads.owners()}) - {caller.owner}
+    found = [file for owner in others if (file := file_named(rooms, kind, subfolder, filename, owner)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
 def file_named(
     rooms: Services, kind: names.FileType, subfolder: str, filename: str, owner: str
 ) -> OutputRow | UploadRow | None:
     """What a safe name means: a job's file or an upload of that owner, whichever was written last."""
     folder = names.normal_subfolder(subfolder)
-    return written_last(rooms.outputs.find(kind, folder, filename), rooms.uploads.find(kind, folder, filename, owner))
+    return written_last(
+        rooms.outputs.find(kind, folder, filename, owner), rooms.uploads.find(kind, folder, filename, owner)
+    )
 
 
 async def _view_output(request: web.Request, rooms: Services, row: OutputRow) -> web.StreamResponse:

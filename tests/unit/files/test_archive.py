@@ -81,7 +81,7 @@ async def test_an_ended_jobs_files_are_copied(make):
     world = make()
     world.archive.start()
     file = await world.output("job", "a_00001_.png", b"picture")
-    world.archive.want([file])
+    world.archive.want("", [file])
     assert await world.copied(file) == b"picture"
 
 
@@ -98,7 +98,7 @@ async def test_waits_for_a_runner_that_is_down(make):
     world.archive.start()
     world.error = RunnerUnreachable("gpu-0", "refused")
     file = await world.output("job", "a_00001_.png", b"picture")
-    world.archive.want([file])
+    world.archive.want("", [file])
     async with asyncio.timeout(10):
         while not world.opened:
             await asyncio.sleep(0.001)
@@ -115,14 +115,14 @@ async def test_a_file_that_its_runner_no_longer_has_is_given_up(make):
     world.archive.start()
     world.error = RunnerMisanswered("gpu-0", "404", 404)
     gone = await world.output("job", "a_00001_.png", b"picture")
-    world.archive.want([gone])
+    world.archive.want("", [gone])
     async with asyncio.timeout(10):
         while not world.opened:
             await asyncio.sleep(0.001)
     world.error = None
     world.archive.runner_ready()
     other = await world.output("job", "a_00002_.png", b"other")
-    world.archive.want([other])
+    world.archive.want("", [other])
     await world.copied(other)
     assert world.opened.count("a_00001_.png") == 1
 
@@ -204,7 +204,7 @@ async def test_switched_off_it_copies_nothing_by_itself(make):
     world = make(enabled=False)
     world.archive.start()
     file = await world.output("job", "a_00001_.png", b"picture")
-    world.archive.want([file])
+    world.archive.want("", [file])
     world.archive.runner_ready()
     assert world.opened == []
 

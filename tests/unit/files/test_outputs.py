@@ -28,8 +28,8 @@ def image(name: str, subfolder: str = "", type_: str = "output") -> OutputFile:
     return OutputFile(name, subfolder, type_)
 
 
-async def assign(outputs: OutputNames, job: str, runner: str, name: str, *, fresh: bool = True) -> str:
-    return (await outputs.assign_all(job, runner, [image(name)], fresh=fresh))[0].filename
+async def assign(outputs: OutputNames, job: str, runner: str, name: str, *, fresh: bool = True, owner: str = "") -> str:
+    return (await outputs.assign_all(job, runner, [image(name)], fresh=fresh, owner=owner))[0].filename
 
 
 async def reloaded(db) -> OutputNames:
@@ -273,3 +273,50 @@ async def test_later_job_writes_a_file_again_that_was_heard_of_as_cached(outputs
     (shown,) = await outputs.assign_all("a", "gpu-0", [image("a_00001_.png")], fresh=False, since=1)
     (written,) = await outputs.assign_all("b", "gpu-0", [image("a_00001_.png")], fresh=True, since=10**15)
     assert written != shown
+
+
+class TestOwners:
+    async def test_each_owner_counts_for_itself(self, outputs):
+        for job, owner in enumerate(("anna", "bert", "anna")):
+            await assign(outputs, str(job), f"runner-{job}", "a_00001_.png", owner=owner)
+        for owner, names in (("anna", ["a_00002_.png", "a_00001_.png"]), ("bert", ["a_00001_.png"]), ("cleo", [])):
+            assert [row.filename for row in outputs.newest("output", "", owner)] == names
+        assert outputs.find("output", "", "a_00001_.png", "bert").runner == "runner-1"
+        assert outputs.find("output", "", "a_00002_.png", "bert") is None
+        assert outputs.find("output", "", "a_00001_.png") is None
+        assert not outputs.is_taken("output", "", "a_00002_.png", "bert")
+
+    async def test_a_cached_file_of_anothers_job_gets_a_name_of_ones_own(self, db, outputs):
+        await assign(outputs, "1", "west", "a_00001_.png", owner="bert")
+        await assign(outputs, "2", "east", "a_00007_.png", owner="anna")
+        await outputs.archived(outputs.find("output", "", "a_00007_.png", "anna"), "ab" * 32, 7)
+        name = await assign(outputs, "3", "east", "a_00007_.png", fresh=False, owner="bert")
+        for known in (outputs, await reloaded(db)):
+            row = known.find("output", "", name, "bert")
+            assert (row.runner, row.runner_filename, row.job_id) == ("east", "a_00007_.png", "3")
+            assert (row.content_hash, row.size) == ("ab" * 32, 7)
+            assert known.find("output", "", "a_00007_.png", "anna").job_id == "2"
+            for owner in ("anna", "bert"):
+                assert await assign(known, "9", "east", "a_00007_.png", fresh=False, owner=owner) == name
+
+    async def test_a_file_that_is_written_over_is_lost_to_all_who_had_it(self, db, outputs):
+        for file in ("a_00001_.png", "plain.png"):
+            await assign(outputs, "1", "east", file, owner="anna")
+            await assign(outputs, "2", "east", file, fresh=False, owner="bert")
+            await assign(outputs, "3", "east", file, owner="cleo")
+            for known in (outputs, await reloaded(db)):
+                assert known.find("output", "", file, "anna") is None
+                assert known.find("output", "", file, "bert") is None
+                assert known.find("output", "", file, "cleo").generation == 2
+
+    async def test_a_copy_is_everyones_who_has_that_file_and_no_ones_whose_file_was_another(self, outputs):
+        await assign(outputs, "1", "east", "a_00001_.png", owner="anna")
+        old = outputs.find("output", "", "a_00001_.png", "anna")
+        await assign(outputs, "2", "east", "a_00001_.png", owner="bert")
+        await assign(outputs, "3", "east", "a_00001_.png", fresh=False, owner="cleo")
+        await outputs.archived(old, "cd" * 32, 3)
+        assert outputs.find("output", "", "a_00001_.png", "anna") is None, "its bytes may be the newer ones"
+        await outputs.archived(outputs.find("output", "", "a_00001_.png", "cleo"), "ab" * 32, 7)
+        assert [outputs.find("output", "", "a_00001_.png", owner).content_hash for owner in ("bert", "cleo")] == [
+            "ab" * 32
+        ] * 2

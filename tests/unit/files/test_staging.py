@@ -56,7 +56,6 @@ class World:
         self.blobs = blobs
         self.east, self.west = Runner("east"), Runner("west")
         self.fetched: list[str] = []
-        self.owners: dict[str, str] = {}  # of jobs
         self.archive = Archive(
             self.outputs, self.uploads, blobs, fetch_output=self.fetch, settings=ArchiveConfig(), clock=Clock()
         )
@@ -65,7 +64,6 @@ class World:
             self.outputs,
             blobs,
             content_of=self.archive.ensure,
-            may_use=lambda output, owner: self.owners.get(output.job_id, "") == owner,
         )
 
     @asynccontextmanager
@@ -80,10 +78,11 @@ class World:
     async def upload(self, content: bytes, filename: str, **form) -> None:
         await self.uploads.save(stream(content), filename=filename, overwrite=True, **form)
 
-    async def make(self, runner: Runner, job: str, name: str, content: bytes) -> str:
+    async def make(self, runner: Runner, job: str, name: str, content: bytes, owner: str = "") -> str:
         """A job writes an output; returns its public name as an input value."""
         runner.files[f"output/{name}"] = content
-        (public,) = await self.outputs.assign_all(job, runner.name, [OutputFile(name, "", "output")], fresh=True)
+        file = OutputFile(name, "", "output")
+        (public,) = await self.outputs.assign_all(job, runner.name, [file], fresh=True, owner=owner)
         return f"{public.filename} [output]"
 
     async def stage(self, value, runner: Runner | None = None, boot: str = "1", owner: str = ""):
@@ -233,11 +232,38 @@ async def test_a_runners_own_name_of_an_output_is_no_way_to_it(world):
 
 
 async def test_another_owners_output_is_not_to_be_had(world):
-    value = await world.make(world.west, "1", "a_00001_.png", b"anna's")
-    world.owners["1"] = "anna"
+    value = await world.make(world.west, "1", "a_00001_.png", b"anna's", "anna")
     for runner in (world.east, world.west):
-        assert runner.read(value_in(await world.stage(value, runner, owner="bert"))) is None
+        for owner in ("bert", ""):
+            assert runner.read(value_in(await world.stage(value, runner, owner=owner))) is None
     assert world.east.read(value_in(await world.stage(value, owner="anna"))) == b"anna's"
+
+
+async def test_two_owners_outputs_of_one_name_are_apart(world):
+    names = [
+        await world.make(world.west, "1", "a_00001_.png", b"anna's", "anna"),
+        await world.make(world.east, "2", "a_00001_.png", b"bert's", "bert"),
+    ]
+    assert names == ["a_00001_.png [output]"] * 2
+    for runner in (world.east, world.west):
+        for owner in ("anna", "bert"):
+            staged = await world.stage(names[0], runner, owner=owner)
+            assert runner.read(value_in(staged)) == f"{owner}'s".encode()
+
+
+async def test_what_only_the_runner_knows_is_nobodys_who_has_a_token(world):
+    world.east.files["output/a.png"] = world.east.files["temp/a.png"] = b"another's, not reported yet"
+    for value in ("a.png [output]", "a.png [temp]"):
+        assert world.east.read(value_in(await world.stage(value, owner="anna"))) is None
+        assert value_in(await world.stage(value)) == value
+
+
+async def test_uploads_from_the_time_before_tokens_are_no_other_owners(world):
+    await world.upload(b"anybody's", "a.png")
+    await world.upload(b"anybody's", "a photo")
+    await world.stage("a.png")
+    assert world.east.read(value_in(await world.stage("a.png", owner="anna"))) is None
+    assert value_in(await world.stage("a photo", owner="anna")) == "a photo", "a text that is no name"
 
 
 async def test_a_runner_that_fails_is_named_and_tried_again(world):

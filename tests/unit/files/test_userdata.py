@@ -109,3 +109,14 @@ async def test_broken_users_are_told_when_opening(tmp_path):
     (tmp_path / "users.json").write_text("{")
     with pytest.raises(StorageError):
         await UserData(tmp_path, multi_user=True).open()
+
+
+async def test_an_owner_with_a_token_is_one_user_in_a_folder_of_its_own(tmp_path):
+    room = UserData(tmp_path, multi_user=True)
+    long, other = "ä" * 300, "ä" * 299 + "b"
+    assert (await room.users("")).multi_user
+    for owner in ("anna", "..", "a/b", long, other):
+        assert not (await room.users(owner)).multi_user
+    roots = {(await files_of(room, owner)).root.parent.name for owner in ("anna", "..", "a/b", long, other)}
+    assert len(roots) == 5
+    assert all(name.startswith("@") and len(name) < 255 and "/" not in name for name in roots)
