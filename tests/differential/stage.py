@@ -25,6 +25,7 @@ from support.wording import Told, frame_of, normal
 
 PATIENCE_SECONDS = 10.0
 SCENE_SECONDS = 5.0
+UNMISTAKABLE = 8  # characters of an id that stands nowhere by chance
 STATUS_SECONDS = 2.0  # until the last length of the queue is told
 FLAGS = {"supports_preview_metadata": True, "supports_progress_text_metadata": True}
 
@@ -129,10 +130,7 @@ class Stage:
     def told(self) -> Told:
         """All that was written down, in order, in words that servers share."""
         numbered = {f"{number:02} {name}": value for number, (name, value) in enumerate(self._told)}
-        text = json.dumps(normal(numbered, str(self.server.simulators[0].folders.base)))
-        for name, prompt_id in self.ids.items():
-            text = text.replace(prompt_id, f"{{{name}}}")
-        told: Told = json.loads(text)
+        told: Told = named(normal(numbered, str(self.server.simulators[0].folders.base)), self.ids)
         return told
 
     async def ask(self, case: Case) -> Told:
@@ -148,6 +146,20 @@ class Stage:
             name: (self.filled(value[0]), value[1]) if isinstance(value, tuple) else self.filled(value)
             for name, value in case.form.items()
         }
+
+
+def named(value: Any, ids: dict[str, str]) -> Any:
+    """A told value with the names of jobs in place of their ids: in texts only, and a short id only where it is all of
+    the text, since a job may be called 7."""
+    if isinstance(value, dict):
+        return {named(key, ids): named(item, ids) for key, item in value.items()}
+    if isinstance(value, list):
+        return [named(item, ids) for item in value]
+    if isinstance(value, str):
+        for name, prompt_id in ids.items():
+            if len(prompt_id) >= UNMISTAKABLE or value == prompt_id:
+                value = value.replace(prompt_id, f"{{{name}}}")
+    return value
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from differential.intended import INTENDED, NEW, OLD, Intended, unexplained
 from differential.plain import plain
 from differential.scenes import SCENES
 from differential.single_requests import CASES
-from differential.stage import apart
+from differential.stage import apart, named
 from differential.stories import STORIES
 from support.differences import differences
 from support.replay import load
@@ -89,6 +89,12 @@ def test_a_row_explains_its_place_only_and_has_to_differ():
     assert unexplained("a case", [".status: 200, but 201"], NEW, 1, [row])
     assert unexplained("another", [".status: 200, but 201"], OLD, 1, [row])
     assert "no longer differs" in unexplained("a case", [], OLD, 1, [row])[0]
+
+
+def test_jobs_are_named_where_their_ids_stand_and_nowhere_else():
+    ids = {"a": "7", "b": "0f0f0f0f-1111-4222-8333-000000000001"}
+    told = {"7": [700, "7", "scene700"], "path": f"/history/{ids['b']}"}
+    assert named(told, ids) == {"{a}": [700, "{a}", "scene700"], "path": "/history/{b}"}
 
 
 def test_every_row_is_about_a_case():
