@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
-from gateway.access.errors import ScopeMissing
+from gateway.access.errors import NotAuthenticated, ScopeMissing
 from gateway.access.token import ADMIN, ALL_SCOPES, Token, with_implied
 from gateway.jobs.job import Job
 from gateway.runners.pool import Pool
@@ -103,7 +103,7 @@ class Browsers:
 
     def caller(self, request: web.Request) -> Caller:
         """Who sent this request."""
-        who = request.get(IDENTITY, ANONYMOUS)
+        who = request[IDENTITY]
         return Caller(who.owner, self._client_ids(request), who.scopes, who.token, who.login)
 
     def _client_ids(self, request: web.Request) -> frozenset[str] | None:
@@ -159,8 +159,11 @@ def caller_of(request: web.Request) -> Caller:
 
 
 def require(request: web.Request, scope: str) -> Caller:
-    """The caller, who must have this scope. Raises ScopeMissing, which becomes 403 in the words of the API called."""
+    """The caller, who must have this scope. Raises ScopeMissing, or NotAuthenticated for who has not said who it is;
+    they become 403 and 401 in the words of the API that was called."""
     caller = caller_of(request)
+    if caller.token is None and not caller.scopes:
+        raise NotAuthenticated("A token is needed", missing=True)
     if scope not in caller.scopes:
         raise ScopeMissing(scope)
     return caller

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+REALM = 'Bearer realm="comfy-gateway"'  # not Basic: browsers would ask for a password in a window of their own
+
 
 class Refused(Exception):
-    """Base of the refusals. ``kind`` is for programs, the message for people; neither holds a secret."""
+    """Base of the refusals. ``kind`` is for programs, the message for people; neither holds a secret. ``headers`` go
+    with the answer, whatever its form."""
 
     status = 403
     kind = "forbidden"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer's headers have to say."""
+        return {}
 
 
 class NotAuthenticated(Refused):
@@ -19,6 +29,11 @@ class NotAuthenticated(Refused):
     def __init__(self, message: str, *, missing: bool = False) -> None:
         super().__init__(message)
         self.missing = missing
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """How to authenticate (RFC 6750, 3)."""
+        return {"WWW-Authenticate": REALM if self.missing else f'{REALM}, error="invalid_token"'}
 
 
 class ScopeMissing(Refused):
@@ -38,3 +53,8 @@ class TooManyAttempts(Refused):
     def __init__(self, retry_seconds: int) -> None:
         super().__init__("Too many attempts from this address")
         self.retry_seconds = retry_seconds
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When to try again."""
+        return {"Retry-After": str(self.retry_seconds)}

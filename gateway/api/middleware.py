@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import hdrs, web
@@ -13,7 +12,6 @@ from aiohttp import hdrs, web
 from gateway.api import answers
 from gateway.api.asking import NoRunner
 from gateway.api.services import services
-from gateway.config import is_loopback
 from gateway.runners.errors import RunnerError
 from gateway.storage.errors import StorageError
 
@@ -24,42 +22,6 @@ HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
 CLIENT_GONE = 499  # before its answer, as nginx counts it
 
 log = structlog.get_logger(__name__)
-
-
-@web.middleware
-async def same_site_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what another site's page sends: without tokens, whoever reaches the gateway may use it. Answers every
-    OPTIONS that it lets through.
-
-    ComfyUI's own rule (server.py create_origin_only_middleware): a request to a loopback host must come from a page of
-    the same host, and since 0.33 nothing cross-site passes.
-    """
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and not _opens_page(request):
-        return answers.empty(403)
-    origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
-    if origin is not None and host is not None and _differ(host.lower(), origin):
-        return answers.empty(403)
-    if request.method == hdrs.METH_OPTIONS:
-        return answers.empty()
-    return await handler(request)
-
-
-def _differ(host: str, origin: str) -> bool:
-    """Whether a loopback host is not the origin's. Ports count where both have one."""
-    try:
-        called, page = urlsplit(f"//{host}"), urlsplit(origin.lower())
-        if not called.hostname or not page.hostname or not is_loopback(called.hostname):
-            return False
-        return called.hostname != page.hostname or (None not in (called.port, page.port) and called.port != page.port)
-    except ValueError:
-        return True  # a port or an address that is none
-
-
-def _opens_page(request: web.Request) -> bool:
-    """Following a link from another site to the frontend's page is no harm."""
-    return (
-        request.method == hdrs.METH_GET and request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-    )
 
 
 async def cache_headers(request: web.Request, answer: web.StreamResponse) -> None:

@@ -9,8 +9,11 @@ from aiohttp import hdrs, web
 
 from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
-from gateway.api import middleware, operations
+from gateway.access.gate import GATE
+from gateway.access.trail import TRAIL
+from gateway.api import authentication, login, middleware, operations
 from gateway.api.admin import overview
+from gateway.api.cross_origin import Origins, same_site_only
 from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
     assets,
@@ -32,6 +35,7 @@ from gateway.api.native import (
     view,
     websocket,
 )
+from gateway.api.prefix import only_under_prefix
 from gateway.api.services import SERVICES, Services
 from gateway.api.v1 import faults
 from gateway.api.v1 import routes as v1
@@ -71,6 +75,7 @@ OWN = [
     web.get("/gateway/health", operations.health),
     web.get("/gateway/ready", operations.ready),
     web.get("/gateway/metrics", operations.metrics),
+    *login.ROUTES,
     web.get("/gateway/api/jobs/{job_id}", overview.get_job),
     web.get("/gateway/api/runners", overview.get_runners),
 ]
@@ -82,13 +87,16 @@ def application(rooms: Services) -> web.Application:
         middlewares=[
             middleware.metered,
             faults.faults,
-            middleware.same_site_only,
+            *([only_under_prefix] if rooms.config.server.prefix else []),
+            same_site_only,
             middleware.storage_faults,
+            authentication.authenticated,
             middleware.runner_faults,
         ],
         client_max_size=rooms.config.server.max_upload_size,
     )
     app[SERVICES] = rooms
+    app[GATE], app[TRAIL] = rooms.access, rooms.access.trail
     app[BROWSERS] = Browsers()
     app[KEYS] = Keys(rooms.db, rooms.clock)
     app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)
@@ -96,6 +104,7 @@ def application(rooms: Services) -> web.Application:
     app[models.MODEL_PLACES] = models.ModelPlaces()
     app[extensions.EXTENSIONS] = extensions.Listed()
     app[extensions.TEMPLATES] = extensions.Listed()
+    Origins(rooms.config.browsers).attach(app)
     app.on_response_prepare.append(middleware.cache_headers)
     app.on_response_prepare.append(middleware.security_policy)
     twice = [web.RouteDef(route.method, "/api" + route.path, route.handler, route.kwargs) for route in NATIVE]

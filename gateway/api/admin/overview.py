@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.access.callers import caller_of
+from gateway.access.callers import caller_of, require
+from gateway.access.token import MANAGE
 from gateway.api import answers
 from gateway.api.services import services
 from gateway.comfyui import errors
@@ -21,5 +22,6 @@ async def get_job(request: web.Request) -> web.Response:
 
 async def get_runners(request: web.Request) -> web.Response:
     """Every runner, in the order of the configuration."""
+    require(request, MANAGE)
     rooms = services(request)
     return answers.json({"runners": [rooms.overview.runner(runner) for runner in rooms.pool]})

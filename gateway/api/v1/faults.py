@@ -9,7 +9,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from gateway.access.errors import Refused, TooManyAttempts
+from gateway.access.errors import Refused
 from gateway.api.asking import NoRunner
 from gateway.api.v1.errors import NOT_FOUND, PREFIX, ApiError, ErrorAnswer, told
 from gateway.runners.errors import RunnerError
@@ -62,8 +62,7 @@ def told_of(request: web.Request, error: Known) -> ErrorAnswer:
         case ApiError():
             return told(error)
         case Refused():
-            wait = {"Retry-After": str(error.retry_seconds)} if isinstance(error, TooManyAttempts) else {}
-            return ErrorAnswer(error.status, str(error), wait)
+            return ErrorAnswer(error.status, str(error), error.headers)
         case RunnerError():
             log.warning("request.runner", **where, runner=error.runner, reason=error.reason)
             return ErrorAnswer(500, f"runner {error.runner} did not answer: {error.reason}")
