@@ -23,7 +23,7 @@ from gateway.files.uploads import Uploads
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.storage.blobs import BlobStore
 from gateway.storage.errors import StorageError
-from gateway.storage.files import OutputRow
+from gateway.storage.files import OutputRow, UploadRow
 
 COPIES_AT_ONCE = 4
 SWEEP_SECONDS = 600.0
@@ -152,9 +152,13 @@ class Archive:
         """Forgets uploads of the type temp that are too old. Returns how many went. Raises StorageError."""
         rows = self._uploads.older_than(self._clock.wall_ms() - TEMP_MS, "temp")
         for row in rows:
-            await self._uploads.delete(row)
-            await self._drop_unused(row.content_hash)
+            await self.remove_upload(row)
         return len(rows)
+
+    async def remove_upload(self, row: UploadRow) -> None:
+        """Forgets an upload, and its content where nothing else has it. Raises StorageError."""
+        await self._uploads.delete(row)
+        await self._drop_unused(row.content_hash)
 
     async def _drop(self, row: OutputRow) -> None:
         await self._outputs.unarchived(row)

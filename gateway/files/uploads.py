@@ -147,6 +147,12 @@ class Uploads:
         """An upload's bytes, from `start` up to, not including, `end`; BlobMissing before the first byte."""
         return await self._blobs.read(row.content_hash, start, end)
 
+    async def name_again(self, row: UploadRow, *, subfolder: str, owner: str) -> UploadRow:
+        """Keep an upload's content under its name in another folder, too, and return that row. Raises StorageError."""
+        folder, name = _place(row.filename, subfolder, row.type, owner)
+        blob = Blob(row.content_hash, row.size)
+        return await self._to_the_end(self._name(folder, name, blob, False, row.content_hash))
+
     async def delete(self, row: UploadRow) -> None:
         """Forget an upload, unless it was written over since; its bytes stay."""
         await self._to_the_end(self._forget(row))

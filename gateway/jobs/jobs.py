@@ -138,7 +138,7 @@ class Jobs:
 
     def live(self, owner: str | None, *states: JobState) -> list[Job]:
         """An owner's jobs in these states, or everyone's."""
-        return [job for job in self.registry.shown(*states) if owner is None or job.owner == owner]
+        return self.registry.shown(*states, owner=owner)
 
     def job(self, job_id: str, owner: str | None) -> Job | None:
         """A job that has not ended and that clients may see."""
@@ -166,8 +166,8 @@ class Jobs:
         return [job for job in self.live(owner, JobState.RUNNING) if job.client_id == client_id]
 
     def remaining_of(self, owner: str) -> int:
-        """Pending and running jobs: ComfyUI's ``queue_remaining``."""
-        return self.registry.remaining
+        """Pending and running jobs of an owner: the ``queue_remaining`` that it is told."""
+        return self.registry.remaining_of(owner)
 
     async def detail(self, job_id: str, owner: str | None) -> dict[str, Any] | None:
         """``GET /api/jobs/{id}``."""
@@ -178,6 +178,10 @@ class Jobs:
         if job is None:
             return None
         return _placed(_row(job), self._places(owner).get(job_id))
+
+    def place(self, job_id: str, owner: str | None) -> int | None:
+        """A job's place in an owner's queue, from 1; None unless it waits."""
+        return self._places(owner).get(job_id)
 
     def _places(self, owner: str | None) -> dict[str, int]:
         """The places in the queue, from 1, of the jobs that have not begun."""

@@ -122,12 +122,11 @@ async def load_workflow(db: Database, id: str) -> WorkflowRow | None:  # noqa: A
 async def see_workflow(db: Database, id: str) -> WorkflowSeen | None:  # noqa: A002  the column's name
     """One workflow with where it stands."""
     of_job = (_STANDING, jobs.c.started_at, jobs.c.ended_at, jobs.c.runner, jobs.c.summary)
-    rows = await db.read(select(*_COLUMNS, *of_job).select_from(_THEIR_JOBS).where(workflows.c.id == id))
+    rows: Sequence[Any] = await db.read(select(*_COLUMNS, *of_job).select_from(_THEIR_JOBS).where(workflows.c.id == id))
     if not rows:
         return None
     own = len(_COLUMNS)
-    values: Sequence[Any] = list(rows[0])
-    return WorkflowSeen(_row(values[:own]), *values[own:])
+    return WorkflowSeen(_row(rows[0][:own]), *rows[0][own:])
 
 
 async def list_workflows(

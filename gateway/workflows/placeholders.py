@@ -27,7 +27,7 @@ RANDOM_BITS: Final = 64
 DEEPEST: Final = 100  # levels in an input's value; no node nests further
 
 _PLACEHOLDER: Final = re.compile(r"(\$text|\$file|#choice)\(([^()]*)\)|(\$random|\$timestamp)\(\)")
-_FILE_KEY: Final = re.compile(r"[A-Za-z0-9_.-]+")  # a dot is in older examples: $file(input_image.png)
+_FILE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")  # dots as in older examples: $file(input_image.png)
 
 
 class WorkflowRefused(Exception):

@@ -1,0 +1,196 @@
+"""From an accepted workflow to its job. The steps, and what a crash after each leaves for the next start:
+
+    1  the files are stored, in the folder of the workflow's id     files without a workflow: they are removed
+    2  the workflow is stored; then its creator is answered          a workflow without a job: it is submitted
+    3  its graph is filled in, and submitted under its id            a job that is being validated: it is watched
+    4  what came of it is noted: accepted, or refused and why        done
+
+The graph is filled in from what is stored (values, seed, time of creation), so it is the same each time. A job's id is
+its workflow's, and no id is taken twice: submitted once more, it is the job that is there already. A job that a crash
+left without an answer is validated by the next life of the gateway and vanishes if it is refused
+(`gateway.jobs.recovery`); its workflow then hears so, and is submitted again to learn why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+from weakref import WeakValueDictionary
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.comfyui import errors, json_text
+from gateway.jobs.job import Attempt, Job
+from gateway.jobs.jobs import Jobs
+from gateway.jobs.states import AttemptState, JobState
+from gateway.storage import jobs as job_rows
+from gateway.storage import workflows as rows
+from gateway.storage.database import Database
+from gateway.storage.errors import StorageError
+from gateway.storage.workflows import WorkflowRow
+from gateway.workflows.placeholders import fill
+from gateway.workflows.verdict import Accepted, Later, Refused, Verdict, verdict_of
+
+AT_ONCE = 16  # submissions under way
+PAUSE_SECONDS = 1.0  # before the first of the tries again; it doubles
+PAUSE_MOST_SECONDS = 8.0
+
+log = structlog.get_logger(__name__)
+
+
+class Submitter:
+    """Submits workflows in their order, several at a time."""
+
+    def __init__(self, db: Database, jobs: Jobs, clock: Clock) -> None:
+        self._db = db
+        self._jobs = jobs
+        self._clock = clock
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._waiting: dict[str, None] = {}  # in the queue or in a pause
+        self._under_way: set[str] = set()
+        self._unvalidated: set[str] = set()  # their jobs are there from an earlier life, and nobody has validated them
+        self._tries: Counter[str] = Counter()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pauses: set[asyncio.TimerHandle] = set()
+        jobs.registry.watchers.append(self)
+
+    async def start(self) -> None:
+        """Takes up where an earlier life has left off. After the jobs room has started. Raises StorageError."""
+        for workflow_id, has_job in await rows.load_unanswered(self._db):
+            job = self._jobs.registry.get(workflow_id) if has_job else None
+            if job is None:
+                self.put(workflow_id)
+            elif job.was_accepted:
+                self._note(workflow_id)
+            else:
+                self._unvalidated.add(workflow_id)
+        self._tasks = [asyncio.create_task(self._work(), name=f"workflows {number}") for number in range(AT_ONCE)]
+
+    async def close(self) -> None:
+        """Submits no more; what is cut is taken up at the next start."""
+        for pause in self._pauses:
+            pause.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._jobs.registry.watchers.remove(self)
+
+    def put(self, workflow_id: str) -> None:
+        """Has a stored workflow submitted."""
+        if workflow_id not in self._waiting:
+            self._waiting[workflow_id] = None
+            self._queue.put_nowait(workflow_id)
+
+    @property
+    def waiting(self) -> int:
+        """How many workflows have no job yet."""
+        return len(self._waiting) + len(self._under_way)
+
+    def is_under_way(self, workflow_id: str) -> bool:
+        """Whether it is being submitted now."""
+        return workflow_id in self._under_way
+
+    @asynccontextmanager
+    async def held_off(self, workflow_id: str) -> AsyncIterator[None]:
+        """While the block runs the workflow is not submitted; a submission under way has ended."""
+        async with self._lock(workflow_id):
+            yield
+
+    # Watcher of the jobs room
+
+    def job_turned(self, job: Job, was: JobState) -> None:
+        """See Watcher."""
+        if job.id not in self._unvalidated:
+            return
+        if job.was_accepted:
+            self._unvalidated.discard(job.id)
+            self._note(job.id)
+        elif job.state in (JobState.CANCELLED, JobState.FAILED, JobState.REFUSED):
+            self._unvalidated.discard(job.id)
+            self.put(job.id)  # refused, or ended: submitted once more it says which
+
+    def attempt_turned(self, attempt: Attempt, was: AttemptState, reason: str) -> None:
+        """See Watcher."""
+
+    # one submission
+
+    async def _work(self) -> None:
+        while True:
+            workflow_id = await self._queue.get()
+            self._under_way.add(workflow_id)
+            self._waiting.pop(workflow_id, None)
+            try:
+                async with self._lock(workflow_id):
+                    later = await self._submit(workflow_id)
+            except StorageError as error:
+                later = Later(str(error))
+            except Exception:  # a fault of the gateway's own must not end the worker, nor lose a workflow
+                log.error("workflow.submission_failed", workflow=workflow_id, exc_info=True)
+                later = Later("its submission failed")
+            finally:
+                self._under_way.discard(workflow_id)
+            if later is None:
+                self._tries.pop(workflow_id, None)
+            else:
+                self._try_again(workflow_id, later)
+
+    async def _submit(self, workflow_id: str) -> Later | None:
+        row = await rows.load_workflow(self._db, workflow_id)
+        if row is None or row.answered_at is not None:
+            return None
+        verdict = await self._ask(row)
+        if isinstance(verdict, Later):
+            return verdict
+        refused = verdict if isinstance(verdict, Refused) else None
+        await self._db.write(
+            rows.answer_workflow(
+                workflow_id,
+                self._clock.wall_ms(),
+                refused.status if refused else None,
+                refused.refusal.to_json() if refused else None,
+            )
+        )
+        return None
+
+    async def _ask(self, row: WorkflowRow) -> Verdict:
+        answer = await self._jobs.submissions.submit(request_of(row), row.owner)
+        verdict = verdict_of(answer)
+        if isinstance(verdict, Refused) and verdict.refusal.type == errors.DUPLICATE_PROMPT_ID:
+            job = await job_rows.load_job(self._db, row.id)
+            if job is not None and job.owner == row.owner:
+                return Accepted()
+        return verdict
+
+    def _note(self, workflow_id: str) -> None:
+        self._db.write_behind(rows.answer_workflow(workflow_id, self._clock.wall_ms()))
+
+    def _try_again(self, workflow_id: str, later: Later) -> None:
+        tries = self._tries[workflow_id]
+        self._tries[workflow_id] += 1
+        pause = min(PAUSE_SECONDS * 2.0 ** min(tries, 16), PAUSE_MOST_SECONDS)
+        log.info("workflow.not_yet_submitted", workflow=workflow_id, reason=later.reason, again_in_seconds=pause)
+        self._waiting[workflow_id] = None
+
+        def again() -> None:
+            self._pauses.discard(handle)
+            self._queue.put_nowait(workflow_id)
+
+        handle = asyncio.get_running_loop().call_later(pause, again)
+        self._pauses.add(handle)
+
+    def _lock(self, workflow_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(workflow_id, asyncio.Lock())
+
+
+def request_of(row: WorkflowRow) -> dict[str, Any]:
+    """The body of ``POST /prompt`` that runs a workflow; the same each time."""
+    values = dict(json_text.loads(row.params))
+    graph = fill(json_text.loads(row.graph), values, random=Random(row.seed), timestamp_ms=row.created_at)
+    extra_data = {"gateway": {"tags": json_text.loads(row.job_tags)}}
+    return {"prompt": graph, "prompt_id": row.id, "extra_data": extra_data}
