@@ -63,6 +63,22 @@ async def test_a_browser_stays_with_its_runner(pool):
             assert await name(second) == "gpu-0"
 
 
+async def test_templates_come_from_the_runner_of_the_browser(tmp_path):
+    def listing(name):
+        async def told(request):
+            return aiohttp.web.json_response({"runner": name, "path": request.path})
+
+        return aiohttp.web.get("/templates/{file:.*}", told)
+
+    each = [{"extra_routes": [listing(f"gpu-{number}")]} for number in range(2)]
+    async with running_pool(tmp_path, 2, options=each) as pool, browser(pool.base) as client:
+        for file in ("index.json", "index.de.json", "default.json"):
+            path = f"/templates/{file}"
+            assert await client.get(path) == {"runner": "gpu-0", "path": path}
+        await gone(pool, "gpu-0")
+        assert (await client.get("/templates/index.json"))["runner"] == "gpu-1"
+
+
 async def test_without_a_cookie_the_primary_answers(pool, client):
     assert await name(client) == "gpu-0"
     await gone(pool, "gpu-0")
