@@ -206,10 +206,13 @@ class Endings:
         self.all_dropped([job], reason)
 
     def all_dropped(self, jobs: Iterable[Job], reason: str) -> None:
-        """As ``dropped``; the new length of the queue is told once, and slots are filled once."""
+        """As ``dropped``; the new length of the queue is told once to each owner, and slots are filled once."""
+        owners = {}
         for job in jobs:
             self._drop(job, reason)
-        self._registry.listener.queue_changed()
+            owners[job.owner] = None
+        for owner in owners:
+            self._registry.listener.queue_changed(owner)
         self.on_slot_free()
 
     def _drop(self, job: Job, reason: str) -> None:
@@ -224,7 +227,7 @@ class Endings:
         """A job whose client never had an answer turns out to be invalid: as if it had never been submitted."""
         self._registry.turn(job, JobState.CANCELLED, reason)
         self._db.write_behind(job_rows.delete_job(job.id))
-        self._registry.listener.queue_changed()
+        self._registry.listener.queue_changed(job.owner)
         self.on_slot_free()
 
     # running out of memory
@@ -381,7 +384,7 @@ class Endings:
         listener = self._registry.listener
         for message in ends:
             listener.job_message(job, message)
-        listener.queue_changed()
+        listener.queue_changed(job.owner)
         listener.job_message(job, messages.executing(None, job.id))
 
 

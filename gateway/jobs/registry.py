@@ -16,6 +16,7 @@ from gateway.comfyui.messages import Message
 from gateway.jobs import rows
 from gateway.jobs.changes import with_change
 from gateway.jobs.job import Attempt, Job
+from gateway.jobs.owners import Owners
 from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
 from gateway.runners.runner import Runner
 from gateway.scheduling.lanes import Lane
@@ -43,8 +44,8 @@ class JobListener(Protocol):
     def job_lost(self, job: Job) -> None:
         """The job's runner is gone: it will begin anew elsewhere, or be ended."""
 
-    def queue_changed(self) -> None:
-        """The number of jobs that are not done changed."""
+    def queue_changed(self, owner: str) -> None:
+        """The number of an owner's jobs that are not done changed."""
 
     def runner_message(self, runner: str, message: Message) -> None:
         """A text message of a runner that belongs to no job."""
@@ -80,6 +81,7 @@ class Registry:
         self._in_state: dict[JobState, dict[str, Job]] = {state: {} for state in JobState}
         self._by_runner: dict[str, dict[str, Attempt]] = {}
         self._visible = 0
+        self._owners = Owners()
         self._of_client: Counter[Lane] = Counter()
         self._seq = 0
         self._number = 0
@@ -126,7 +128,10 @@ class Registry:
     def runners_of_lane(self, job: Job) -> set[str]:
         """The runners that have a job of the same client."""
         holders = self.waiting.holders(job.lane) if job.lane is not None else ()
-        found = (self._jobs[job_id].runner for job_id in holders if job_id in self._jobs)
+        return self._runners_of(holders)
+
+    def _runners_of(self, job_ids: Iterable[str]) -> set[str]:
+        found = (self._jobs[job_id].runner for job_id in job_ids if job_id in self._jobs)
         return {runner for runner in found if runner is not None}
 
     @property
@@ -143,8 +148,28 @@ class Registry:
         """The same of one client; the jobs without a ``client_id`` are those of one."""
         return self._of_client[owner, client_id or ""]
 
-    def shown(self, *states: JobState) -> list[Job]:
-        """Jobs in these states: waiting ones in their order, the others by age."""
+    def remaining_of(self, owner: str) -> int:
+        """Pending and running jobs of an owner."""
+        return self._owners.visible_of(owner)
+
+    def taken_of_owner(self, owner: str) -> int:
+        """How many jobs of an owner have not ended, with those that are being submitted now."""
+        return len(self._owners.jobs_of(owner))
+
+    def held_of_owner(self, owner: str) -> int:
+        """How many slots of runners an owner's jobs take."""
+        return len(self._owners.held_of(owner))
+
+    def runners_of_owner(self, owner: str) -> set[str]:
+        """The runners that have a job of an owner."""
+        return self._runners_of(self._owners.held_of(owner))
+
+    def shown(self, *states: JobState, owner: str | None = None) -> list[Job]:
+        """Jobs in these states, of an owner or of everyone: in the order of their numbers."""
+        if owner is not None:
+            found = [job for job in self._owners.jobs_of(owner) if job.state in states]
+            found.sort(key=lambda job: (job.number, job.seq))
+            return found
         found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []
         if JobState.PENDING in states and len(found) < len(self._in_state[JobState.PENDING]):
             found += [job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting]
@@ -176,11 +201,12 @@ class Registry:
         self._of_client[_client_of(job)] += 1
         self._in_state[job.state][job.id] = job
         self._visible += job.state in VISIBLE
+        self._owners.joined(job, is_visible=job.state in VISIBLE)
         if job.state is JobState.PENDING:
             self._wait(job)
         if job.attempt is not None:
             self._index(job.attempt)
-            self._hold_lane(job)
+            self._hold(job)
 
     def new_attempt(self, job: Job, runner: str, *, probe: bool) -> Attempt:
         """Registers that a runner is about to be given the job, before it is: no event can come too early.
@@ -200,7 +226,7 @@ class Registry:
         )
         job.attempts.append(attempt)
         self._index(attempt)
-        self._hold_lane(job)
+        self._hold(job)
         return attempt
 
     def answer_to_another_id(self, attempt: Attempt, runner_prompt_id: str) -> None:
@@ -247,7 +273,9 @@ class Registry:
         """
         check_job(job.state, state)
         was = job.state
-        self._visible += (state in VISIBLE) - (was in VISIBLE)
+        visible = (state in VISIBLE) - (was in VISIBLE)
+        self._visible += visible
+        self._owners.turned(job, visible=visible)
         job.state, job.reason = state, reason
         job.changes = with_change(job.changes, state.value, self._clock.wall_ms(), reason, job.runner)
         del self._in_state[was][job.id]
@@ -261,6 +289,7 @@ class Registry:
         if state in ENDS or state is JobState.REFUSED:
             del self._jobs[job.id]
             self._leave_client(job)
+            self._owners.left(job)
         else:
             self._in_state[state][job.id] = job
         if state is JobState.REFUSED:
@@ -276,8 +305,8 @@ class Registry:
             if state is JobState.RUNNING and job.attempt is not None:
                 columns["started_at"] = job.attempt.started_at
             self._db.write_behind(job_rows.update_job(job.id, **columns))
-        if (state in VISIBLE) != (was in VISIBLE) and state not in ENDS:  # an end is told in its own order
-            self.listener.queue_changed()
+        if visible and state not in ENDS:  # an end is told in its own order
+            self.listener.queue_changed(job.owner)
         for watcher in self.watchers:
             watcher.job_turned(job, was)
 
@@ -294,7 +323,7 @@ class Registry:
         if not attempt.is_open:
             columns["ended_at"] = now
             self._unindex(attempt)
-        self._hold_lane(attempt.job)
+        self._hold(attempt.job)
         log.debug(
             "attempt.state",
             job=attempt.job.id,
@@ -345,10 +374,12 @@ class Registry:
         lane = job.lane if job.options.runs_alone else None
         self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by), lane))
 
-    def _hold_lane(self, job: Job) -> None:
+    def _hold(self, job: Job) -> None:
+        takes_a_slot = job.attempt is not None and job.attempt.takes_a_slot
+        self._owners.holds(job, takes_a_slot=takes_a_slot)
         if job.lane is None:
             return
-        if job.attempt is not None and job.attempt.takes_a_slot:
+        if takes_a_slot:
             self.waiting.take(job.lane, job.id)
         else:
             self.waiting.leave(job.lane, job.id)

@@ -58,6 +58,7 @@ class Hub:
         self._limits = limits or SessionsConfig()
         self._clock = clock or Clock()
         self._sessions: dict[ClientKey, Session] = {}
+        self._of_owner: dict[str, dict[str, Session]] = {}  # the same by owner, then sid
         self.broadcasts = Broadcasts(self._sessions)
         self._clients: dict[ClientKey, Client] = {}
         self._away: OrderedDict[ClientKey, float] = OrderedDict()  # monotonic seconds of the last news, oldest first
@@ -79,6 +80,7 @@ class Hub:
         """
         self._forget_old()
         self._sessions[_key_of(session)] = session
+        self._of_owner.setdefault(session.owner, {})[session.sid] = session
         session.traffic = self.traffic
         session.on_end_sent = self._end_sent
         session.send(messages.status(self.live.remaining_of(session.owner), session.sid))
@@ -100,6 +102,9 @@ class Hub:
         session.ended()
         if self._sessions.get(_key_of(session)) is session:
             del self._sessions[_key_of(session)]
+            del self._of_owner[session.owner][session.sid]
+            if not self._of_owner[session.owner]:
+                del self._of_owner[session.owner]
         client = self._clients.get(_key_of(session))
         if client is not None:
             client.left(session)
@@ -135,10 +140,13 @@ class Hub:
         if key in self._clients:
             self._clients[key].lost(job.id)
 
-    def queue_changed(self) -> None:
-        """See JobListener."""
-        for session in self._sessions.values():
-            session.send_status(self.live.remaining_of(session.owner))
+    def queue_changed(self, owner: str) -> None:
+        """See JobListener. Others are told nothing: not even that something has changed."""
+        sessions = self._of_owner.get(owner)
+        if sessions:
+            remaining = self.live.remaining_of(owner)
+            for session in sessions.values():
+                session.send_status(remaining)
 
     def runner_message(self, runner: str, message: Message) -> None:
         """See JobListener."""

@@ -32,11 +32,11 @@ async def test_two_clients_hear_their_own_jobs_and_the_length_of_the_whole_queue
         truth = []
         send = pool.rooms.hub.queue_changed
 
-        def watched():
+        def watched(owner):
             truth.append(
                 (pool.rooms.jobs.registry.remaining, sum(len(each.state.queue.running) for each in pool.simulators))
             )
-            send()
+            send(owner)
 
         pool.rooms.jobs.registry.listener.queue_changed = watched
         for simulator in pool.simulators:

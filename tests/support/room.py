@@ -69,7 +69,7 @@ class Listener:
     def job_lost(self, job: Job) -> None:
         self.lost.append(job.id)
 
-    def queue_changed(self) -> None:
+    def queue_changed(self, owner: str) -> None:
         self.told.append(("", "status"))
 
     def runner_message(self, runner: str, message: messages.Message) -> None:

@@ -170,13 +170,17 @@ async def test_an_output_of_a_running_job_is_not_told_twice(hub):
     assert heard(connect(hub)) == [("status", 0), "execution_success", "execution_start", "executed"]
 
 
-async def test_all_see_the_length_of_the_queue(hub):
+async def test_all_of_an_owner_see_the_length_of_its_queue(hub):
     opened = [connect(hub, name) for name in ("a", "b")]
-    for each in opened:
+    another = connect(hub, owner="bob")
+    for each in (*opened, another):
         heard(each)
     hub.live.remaining = 7
-    hub.queue_changed()
+    hub.queue_changed("")
     assert [heard(each) for each in opened] == [[("status", 7)]] * 2
+    assert heard(another) == [], "not even that something has changed"
+    hub.disconnected(another)
+    hub.queue_changed("bob")
 
 
 async def test_flags_are_answered_with_the_pools(hub):
@@ -239,7 +243,7 @@ async def test_two_owners_with_the_same_id_have_a_socket_each(hub):
     assert len(hub) == 2
     hub.disconnected(bobs)
     heard(alices)
-    hub.queue_changed()
+    hub.queue_changed("alice")
     assert heard(alices) == [("status", 0)]
 
 
