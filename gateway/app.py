@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway import signals
 from gateway.access.gate import Gate
+from gateway.api.prefix import under
 from gateway.api.routes import application
 from gateway.api.services import Services
 from gateway.clock import Clock
@@ -37,6 +38,7 @@ from gateway.storage import meta
 from gateway.storage.blobs import BlobStore
 from gateway.storage.database import Database
 from gateway.storage.files import OutputRow
+from gateway.tls import Certificates
 
 CHUNK_BYTES = 64 * 1024
 CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
@@ -140,26 +142,49 @@ async def serve(config: Config, read: Callable[[], Config] | None = None) -> Non
         config: what to serve with.
         read: reads the configuration again; without it SIGHUP means what it means to every process.
 
-    Raises StorageError: the database cannot be used. Raises OSError: the address cannot be bound.
+    Raises StorageError: the database cannot be used. Raises OSError: the address cannot be bound. Raises ConfigError:
+    the certificate cannot be used.
     """
     stop = signals.stopping()
-    async with gateway(config) as rooms, listening(config, rooms) as port:
+    certificates = Certificates.of(config.tls)
+    async with gateway(config) as rooms, listening(config, rooms, certificates) as port:
         _spare_what_lasts()
-        async with signals.reloading(Reloader(config, read, rooms.fleet) if read is not None else None):
-            log.info("gateway.serving", url=f"http://{config.server.host}:{port}", runners=len(rooms.pool))
+        reloader = Reloader(config, read, rooms.fleet, certificates) if read is not None else None
+        async with signals.reloading(reloader):
+            log.info("gateway.serving", url=_url(config, port), runners=len(rooms.pool))
             await stop.wait()
         log.info("gateway.stopping", waits_seconds=config.server.shutdown_seconds)
         await rooms.jobs.drain(config.server.shutdown_seconds)
     log.info("gateway.stopped")
 
 
+def _url(config: Config, port: int) -> str:
+    scheme = "http" if config.tls.certificate is None else "https"
+    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
+    return f"{scheme}://{host}:{port}{config.server.prefix}"
+
+
 @asynccontextmanager
-async def listening(config: Config, rooms: Services) -> AsyncIterator[int]:
-    """Listens, and yields the port."""
-    runner = web.AppRunner(application(rooms), access_log=None, shutdown_timeout=config.server.shutdown_seconds)
+async def listening(config: Config, rooms: Services, certificates: Certificates | None = None) -> AsyncIterator[int]:
+    """Listens, and yields the port. Without ``certificates`` those of the configuration are read.
+
+    aiohttp closes a connection on which no whole request came for ``idle_seconds``: an idle one, and one whose headers
+    trickle in. Raises ConfigError: the certificate cannot be used.
+    """
+    certificates = certificates or Certificates.of(config.tls)
+    runner = web.AppRunner(
+        application(rooms),
+        access_log=None,
+        shutdown_timeout=config.server.shutdown_seconds,
+        keepalive_timeout=config.server.idle_seconds,
+    )
     await runner.setup()
+    if config.server.prefix:
+        assert runner.server is not None
+        runner.server.request_factory = under(config.server.prefix, runner.server.request_factory)
     try:
-        site = web.TCPSite(runner, config.server.host, config.server.port)
+        context = certificates.context if certificates is not None else None
+        site = web.TCPSite(runner, config.server.host, config.server.port, ssl_context=context)
         await site.start()
         yield int(runner.addresses[0][1])
     finally:

@@ -10,8 +10,9 @@ import structlog
 from gateway.config import Config, ConfigError
 from gateway.jobs.fleet import Fleet
 from gateway.logging import configure_logging
+from gateway.tls import Certificates
 
-AT_RUN_TIME = frozenset({"runners", "log"})  # sections that take effect without a restart
+AT_RUN_TIME = frozenset({"runners", "log", "tls"})  # sections that take effect without a restart
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +24,16 @@ class Reloader:
         config: what the gateway runs with.
         read: reads the configuration; raises ConfigError.
         fleet: carries out what changed among the runners.
+        certificates: read again on every reload, since files are renewed under the same names; None: plain HTTP.
     """
 
-    def __init__(self, config: Config, read: Callable[[], Config], fleet: Fleet) -> None:
+    def __init__(
+        self, config: Config, read: Callable[[], Config], fleet: Fleet, certificates: Certificates | None = None
+    ) -> None:
         self._config = config
         self._read = read
         self._fleet = fleet
+        self._certificates = certificates
         self._wanted = asyncio.Event()
 
     def want(self) -> None:
@@ -49,6 +54,8 @@ class Reloader:
         """Reads and applies. Returns False where the configuration is wrong; its faults are in the log."""
         try:
             config = await asyncio.to_thread(self._read)
+            if self._certificates is not None:
+                await asyncio.to_thread(self._certificates.reload, config.tls)
         except ConfigError as error:
             for line in error.lines():
                 log.error("reload.fault", fault=line)
@@ -58,9 +65,11 @@ class Reloader:
         if "log" in changed:
             configure_logging(config.log)
         changes = await self._fleet.apply(config.runners)
-        waiting = sorted(changed - AT_RUN_TIME)
+        waiting = changed - AT_RUN_TIME
+        if (config.tls.certificate is None) != (self._config.tls.certificate is None):
+            waiting.add("tls")  # from HTTP to HTTPS or back
         if waiting:
-            log.warning("reload.needs_restart", sections=waiting)
-        self._config = self._config.model_copy(update={"runners": config.runners, "log": config.log})
+            log.warning("reload.needs_restart", sections=sorted(waiting))
+        self._config = self._config.model_copy(update={name: getattr(config, name) for name in AT_RUN_TIME - waiting})
         log.info("reload.done", runners=[f"{change.kind.value} {change.name}" for change in changes])
         return True

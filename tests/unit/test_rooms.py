@@ -17,7 +17,7 @@ FLOORS = [
     {"sessions", "workflows"},
     {"access", "metrics"},
     {"api"},
-    {"logging", "check", "doctor"},
+    {"logging", "check", "doctor", "tls"},
     {"signals", "reload"},
     {"app"},
     {"demo"},
