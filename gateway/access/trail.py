@@ -48,7 +48,7 @@ class Trail:
         self, *, limit: int, before_id: int | None = None, where: Mapping[str, str] | None = None
     ) -> list[AuditRow]:
         """The newest lines first. Raises StorageError."""
-        return await rows.load_audit(self._db, limit=min(limit, PAGE_MOST), before_id=before_id, where=where)
+        return await rows.load_audit(self._db, limit=limit, before_id=before_id, where=where)
 
     def forget(self, kept_ms: int) -> None:
         """Has lines removed that are older, soon."""

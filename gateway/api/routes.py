@@ -12,7 +12,7 @@ from gateway.access.callers import BROWSERS, Browsers
 from gateway.access.gate import GATE
 from gateway.access.trail import TRAIL
 from gateway.api import authentication, login, middleware, operations
-from gateway.api.admin import overview
+from gateway.api.admin import overview, tokens, trail
 from gateway.api.cross_origin import Origins, same_site_only
 from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
@@ -78,6 +78,8 @@ OWN = [
     *login.ROUTES,
     web.get("/gateway/api/jobs/{job_id}", overview.get_job),
     web.get("/gateway/api/runners", overview.get_runners),
+    *tokens.ROUTES,
+    *trail.ROUTES,
 ]
 
 

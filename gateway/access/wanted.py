@@ -1,0 +1,160 @@
+"""What may be asked of a token when it is made or changed: models of a request's body, which the command line makes too.
+
+A fault names its field and never holds the value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gateway.access.token import Token, TokenLimits
+from gateway.config.values import Int, Number, Tag, value_fault
+
+OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+LONGEST_LIFE_DAYS = 3_650
+DAY_MS = 86_400_000
+
+Scope = Literal["run", "manage", "admin"]
+
+
+def _owner(text: str) -> str:
+    if not OWNER.fullmatch(text):
+        raise value_fault("must be 1 to 64 letters, digits, '.', '_', '@', '+' or '-', starting with a letter or digit")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise value_fault("must be printable, and not blank")
+    return text
+
+
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+Owner = Annotated[str, AfterValidator(_owner)]
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_name)]
+Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=10), AfterValidator(_once)]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=100), AfterValidator(_once)]
+Weight = Annotated[Number, Field(gt=0, le=1_000)]
+Priority = Annotated[Int, Field(ge=-1_000_000, le=1_000_000)]
+Days = Annotated[Number, Field(gt=0, le=LONGEST_LIFE_DAYS)]
+
+
+class Body(BaseModel):
+    """A mapping whose keys are known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class LimitsBody(Body):
+    """A token's own limits; null or left out: those of the configuration. Requests a minute; jobs; websockets."""
+
+    rate: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
+    pending: Annotated[Int, Field(ge=0, le=10_000_000)] | None = None
+    running: Annotated[Int, Field(ge=0, le=100_000)] | None = None
+    sockets: Annotated[Int, Field(ge=0, le=100_000)] | None = None
+
+    def limits(self) -> TokenLimits:
+        """As a token keeps them."""
+        return TokenLimits(**self.model_dump())
+
+
+class TokenBody(Body):
+    """``POST /gateway/api/tokens``. Without an owner it is the name, so that has to be fit for one."""
+
+    name: Name
+    owner: Owner | None = None
+    scopes: Scopes = ("run",)
+    tags: Tags = ()
+    weight: Weight = 1.0
+    priority_ceiling: Priority | None = None
+    limits: LimitsBody = LimitsBody()
+    expires_in_days: Days | None = None
+
+    @model_validator(mode="after")
+    def _owned(self) -> Self:
+        if self.owner is None and not OWNER.fullmatch(self.name):
+            raise value_fault("owner is required, because the name is not fit for one")
+        return self
+
+    def token(self, now: int) -> Token:
+        """As it is to be made; its id and its time are given then. ``now`` in milliseconds."""
+        return Token(
+            id="",
+            name=self.name,
+            owner=self.owner or self.name,
+            scopes=frozenset(self.scopes),
+            created_at=now,
+            tags=self.tags,
+            weight=self.weight,
+            priority_ceiling=self.priority_ceiling,
+            limits=self.limits.limits(),
+            expires_at=_ends(now, self.expires_in_days),
+        )
+
+
+class ChangeBody(Body):
+    """``PATCH /gateway/api/tokens/{id}``: what is left out stays; ``expires_in_days`` counts from now, null: never."""
+
+    name: Name = Field(default=None)
+    scopes: Scopes = Field(default=None)
+    tags: Tags = Field(default=None)
+    weight: Weight = Field(default=None)
+    priority_ceiling: Priority | None = None
+    limits: LimitsBody = Field(default=None)
+    expires_in_days: Days | None = None
+
+    def applied_to(self, token: Token, now: int) -> Token:
+        """The token with these changes. ``now`` in milliseconds."""
+        values: dict[str, Any] = {
+            "name": self.name,
+            "scopes": frozenset(self.scopes or ()),
+            "tags": self.tags,
+            "weight": self.weight,
+            "priority_ceiling": self.priority_ceiling,
+            "limits": self.limits.limits() if self.limits else None,
+            "expires_at": _ends(now, self.expires_in_days),
+        }
+        given = {"expires_at" if name == "expires_in_days" else name for name in self.model_fields_set}
+        return replace(token, **{name: value for name, value in values.items() if name in given})
+
+
+class RotationBody(Body):
+    """``POST /gateway/api/tokens/{id}/rotate``: how long the old token lives on, else as the configuration says."""
+
+    grace_hours: Annotated[Number, Field(ge=0, le=8_760)] | None = None
+
+
+def told(token: Token, now: int) -> dict[str, Any]:
+    """A token as listings show it: without its secret, which nobody has any more. Times in milliseconds, as ``now``."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "owner": token.owner,
+        "state": "revoked" if token.revoked else "expired" if token.expired(now) else "live",
+        "scopes": sorted(token.scopes),
+        "tags": list(token.tags),
+        "weight": token.weight,
+        "priority_ceiling": token.priority_ceiling,
+        "limits": {
+            "rate": token.limits.rate,
+            "pending": token.limits.pending,
+            "running": token.limits.running,
+            "sockets": token.limits.sockets,
+        },
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "last_used_at": token.last_used_at,
+        "revoked_at": token.revoked_at,
+        "replaced_by": token.replaced_by,
+    }
+
+
+def _ends(now: int, days: float | None) -> int | None:
+    return None if days is None else now + round(days * DAY_MS)
