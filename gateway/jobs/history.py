@@ -1,7 +1,8 @@
 """The jobs that have ended: their /api/jobs rows in memory, and their history entries in the database.
 
-ComfyUI keeps 10,000 entries and forgets the rest (execution.py MAXIMUM_HISTORY_SIZE); the listing does the same, while
-a job asked for by its id is found for as long as the database has it.
+ComfyUI keeps 10,000 entries and forgets the rest (execution.py MAXIMUM_HISTORY_SIZE); the listing of each owner does the
+same, while a job asked for by its id is found for as long as the database has it. No owner's jobs push another's out of
+the listing, unless there are very many owners; then it is the longest listing that loses its oldest job.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
 
-LISTED_MOST = 10_000  # jobs
+LISTED_MOST = 10_000  # jobs of one owner
+LISTED_IN_ALL = 50_000  # jobs
 WARM_ENTRIES = 512  # entries kept in memory: clients ask for a job's entry right after its end
 
 
@@ -36,17 +38,24 @@ class History:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._ended: OrderedDict[str, Ended] = OrderedDict()  # everyone's
+        self._of_owner: dict[str, OrderedDict[str, Ended]] = {}
         self._warm: OrderedDict[str, bytes] = OrderedDict()
         self._highest = -1
         self._newest_end = 0
 
     async def load(self) -> None:
         """Reads the listing of earlier lives of the gateway."""
-        for found in await job_rows.load_finished_rows(self._db, newest=LISTED_MOST):
+        listed = [
+            row
+            for owner in await job_rows.load_owners(self._db)
+            for row in await job_rows.load_finished_rows(self._db, owner=owner, newest=LISTED_MOST)
+        ]
+        for found in sorted(listed, key=lambda row: (row.ended_at, row.seq)):
             if found.summary is not None:
-                self._list(Ended(found.id, found.owner, None, json_text.loads(found.summary)))
-                self._count(self._ended[found.id].row.get("priority"))
+                row = json_text.loads(found.summary)
+                self._list(Ended(found.id, found.owner, None, row))
+                self._count(row.get("priority"))
             self._newest_end = max(self._newest_end, found.ended_at)
 
     def add(self, ended: Ended, entry: bytes) -> None:
@@ -87,7 +96,8 @@ class History:
 
     def rows(self, owner: str | None) -> Iterator[dict[str, Any]]:
         """The /api/jobs rows of an owner's jobs, or of everyone's, oldest end first."""
-        return (ended.row for ended in self._ended.values() if owner is None or ended.owner == owner)
+        listed = self._ended if owner is None else self._of_owner.get(owner, {})
+        return (ended.row for ended in listed.values())
 
     async def entry(self, job_id: str, owner: str | None) -> bytes | None:
         """A job's history entry as JSON; None if it has none, or is another's, or was deleted."""
@@ -134,9 +144,8 @@ class History:
     async def clear(self, owner: str | None) -> None:
         """Empties an owner's history, or everyone's. Raises StorageError."""
         await self._db.write(job_rows.hide_all(owner))
-        for ended in list(self._ended.values()):
-            if owner is None or ended.owner == owner:
-                self._forget(ended.id)
+        for job_id in list(self._ended if owner is None else self._of_owner.get(owner, ())):
+            self._forget(job_id)
 
     def _may_delete(self, job_id: str, owner: str | None) -> bool:
         ended = self._ended.get(job_id)
@@ -144,9 +153,19 @@ class History:
 
     def _list(self, ended: Ended) -> None:
         self._ended[ended.id] = ended
-        while len(self._ended) > LISTED_MOST:
-            self._forget(next(iter(self._ended)))
+        own = self._of_owner.setdefault(ended.owner, OrderedDict())
+        own[ended.id] = ended
+        if len(own) > LISTED_MOST:
+            self._forget(next(iter(own)))
+        elif len(self._ended) > LISTED_IN_ALL:
+            self._forget(next(iter(max(self._of_owner.values(), key=len))))
 
     def _forget(self, job_id: str) -> None:
-        self._ended.pop(job_id, None)
         self._warm.pop(job_id, None)
+        ended = self._ended.pop(job_id, None)
+        if ended is None:
+            return
+        own = self._of_owner[ended.owner]
+        del own[job_id]
+        if not own:
+            del self._of_owner[ended.owner]

@@ -8,7 +8,20 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Row, Select, Table, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from gateway.storage.database import Database, Operation
 from gateway.storage.schema import attempts, jobs
@@ -190,6 +203,16 @@ async def load_entries(
     """As `load_finished_rows`: ids with their history entries, of those that have one."""
     rows = await _finished(db, select(jobs.c.id, jobs.c.entry), owner, newest, offset, limit)
     return [(row.id, row.entry) for row in rows if row.entry is not None]
+
+
+async def load_owners(db: Database) -> list[str]:
+    """Whose jobs there are, ended or not. Each costs one step in an index, however many jobs it has."""
+    found: list[str] = []
+    after: tuple[ColumnElement[bool], ...] = ()
+    while (owner := (await db.read(select(func.min(jobs.c.owner)).where(*after)))[0][0]) is not None:
+        found.append(str(owner))
+        after = (jobs.c.owner > owner,)
+    return found
 
 
 async def _finished(

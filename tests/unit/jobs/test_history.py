@@ -3,7 +3,8 @@
 import orjson
 from support.room import jobs_room
 
-from gateway.jobs.history import History
+from gateway.jobs import history
+from gateway.jobs.history import Ended, History
 
 
 async def test_numbers_rise_in_the_order_of_ends(room):
@@ -52,3 +53,29 @@ async def test_a_clock_that_is_set_back_changes_no_order(tmp_path):
         await next_life.load()
         assert [row["id"] for row in next_life.rows(None)] == ["a", "b", "c", "d", "e"]
         assert next_life.end_time(started - hour * 1000) == next_life.end_time(0)
+
+
+async def test_no_owners_jobs_push_anothers_out_of_the_listing(tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "LISTED_MOST", 3)
+    async with jobs_room(tmp_path) as room:
+        for name, owner in (("a", "anna"), *((str(number), "bert") for number in range(5)), ("b", "anna")):
+            room.endings.failed(await room.pending(name, owner=owner), "RunnerLost", "gone")
+        await room.db.flushed()
+        next_life = History(room.db)
+        await next_life.load()
+        for past in (room.history, next_life):
+            assert [row["id"] for row in past.rows("anna")] == ["a", "b"]
+            assert [row["id"] for row in past.rows("bert")] == ["2", "3", "4"]
+            assert [row["id"] for row in past.rows(None)] == ["a", "2", "3", "4", "b"]
+            assert list(past.rows("cleo")) == []
+        await room.history.clear("bert")
+        assert [row["id"] for row in room.history.rows(None)] == ["a", "b"]
+        assert list(room.history.rows("bert")) == []
+
+
+def test_with_very_many_owners_the_longest_listing_loses_its_oldest(monkeypatch):
+    monkeypatch.setattr(history, "LISTED_IN_ALL", 4)
+    past = History(None)
+    for job_id, owner in (("a", "anna"), ("1", "bert"), ("2", "bert"), ("3", "bert"), ("c", "cleo"), ("d", "dora")):
+        past.add(Ended(job_id, owner, None, {"id": job_id}), b"{}")
+    assert [row["id"] for row in past.rows(None)] == ["a", "3", "c", "d"]
