@@ -1,4 +1,4 @@
-"""What may be asked of a token when it is made or changed: models of a request's body, which the command line makes too.
+"""What may be asked of a token when it is made or changed: models of a request's body, made by the command line too.
 
 A fault names its field and never holds the value.
 """
@@ -100,25 +100,26 @@ class TokenBody(Body):
 
 
 class ChangeBody(Body):
-    """``PATCH /gateway/api/tokens/{id}``: what is left out stays; ``expires_in_days`` counts from now, null: never."""
+    """``PATCH /gateway/api/tokens/{id}``: what is left out stays, so the defaults are never used; ``expires_in_days``
+    counts from now, null: never."""
 
-    name: Name = Field(default=None)
-    scopes: Scopes = Field(default=None)
-    tags: Tags = Field(default=None)
-    weight: Weight = Field(default=None)
+    name: Name = ""
+    scopes: Scopes = ()
+    tags: Tags = ()
+    weight: Weight = 1.0
     priority_ceiling: Priority | None = None
-    limits: LimitsBody = Field(default=None)
+    limits: LimitsBody = LimitsBody()
     expires_in_days: Days | None = None
 
     def applied_to(self, token: Token, now: int) -> Token:
         """The token with these changes. ``now`` in milliseconds."""
         values: dict[str, Any] = {
             "name": self.name,
-            "scopes": frozenset(self.scopes or ()),
+            "scopes": frozenset(self.scopes),
             "tags": self.tags,
             "weight": self.weight,
             "priority_ceiling": self.priority_ceiling,
-            "limits": self.limits.limits() if self.limits else None,
+            "limits": self.limits.limits(),
             "expires_at": _ends(now, self.expires_in_days),
         }
         given = {"expires_at" if name == "expires_in_days" else name for name in self.model_fields_set}

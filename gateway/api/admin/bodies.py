@@ -1,4 +1,4 @@
-"""Bodies and queries of ``/gateway/api/``: checked by pydantic models, refused with the field's name, never its value."""
+"""Bodies and queries of ``/gateway/api/``, checked by pydantic models, refused with the field's name, not its value."""
 
 from __future__ import annotations
 
