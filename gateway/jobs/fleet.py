@@ -163,10 +163,10 @@ class Fleet:
 
     async def change(self, config: RunnerConfig) -> None:
         """Gives the runner of that name another configuration. Raises UnknownRunner."""
-        runner = self._staying(config.name)
-        change = compare(runner.config, config)
-        if change is not None:
-            async with self._applying:
+        async with self._applying:
+            runner = self._staying(config.name)
+            change = compare(runner.config, config)
+            if change is not None:
                 await self._change(runner, change)
 
     async def apply(self, wanted: Sequence[RunnerConfig]) -> list[Change]:
@@ -174,11 +174,15 @@ class Fleet:
 
         Runners that were added take work before those that change have finished to.
         """
+        return await self.follow(lambda: wanted)
+
+    async def follow(self, wanted: Callable[[], Sequence[RunnerConfig]]) -> list[Change]:
+        """As `apply`, for a list that may change until its turn has come."""
         async with self._applying:
             staying = [runner.config for runner in self._pool if not self._is_removed(runner.name)]
-            changes = difference(staying, wanted)
+            changes = difference(staying, wanted())
             await asyncio.gather(*(self._apply(change) for change in changes))
-            self._pool.arrange([config.name for config in wanted])
+            self._pool.arrange([config.name for config in wanted()])
         self._dispatcher.schedule()
         return changes
 

@@ -30,6 +30,7 @@ from gateway.comfyui.catalogue import Catalogue
 from gateway.comfyui.messages import Message
 from gateway.comfyui.object_info import with_upload_options
 from gateway.config import HealthConfig, RunnerConfig
+from gateway.runners.addresses import EndpointRules
 from gateway.runners.backoff import Backoff
 from gateway.runners.client import RunnerClient
 from gateway.runners.errors import RunnerError, RunnerMisanswered
@@ -78,6 +79,10 @@ class Facts:
     security_policy: str = ""  # the Content-Security-Policy of its answers (ComfyUI's --disable-api-nodes), "" for none
 
 
+class AddedRunner(RunnerConfig):
+    """A runner that was given at run time, not by the configuration: the rules of `endpoints.runner` hold for it."""
+
+
 class RunnerObserver(Protocol):
     """Who hears what becomes of runners: the jobs room. Messages and frames of one runner come in order."""
 
@@ -104,15 +109,23 @@ class Runner:
     """One backend ComfyUI server.
 
     ``boot`` numbers the lives of its link: whatever the runner kept in memory or in its temp folder is certain only
-    within one of them.
+    within one of them. ``rules`` say where an `AddedRunner` may be.
     """
 
     def __init__(
-        self, config: RunnerConfig, sid: str, observer: RunnerObserver, *, health: HealthConfig, clock: Clock
+        self,
+        config: RunnerConfig,
+        sid: str,
+        observer: RunnerObserver,
+        *,
+        health: HealthConfig,
+        clock: Clock,
+        rules: EndpointRules | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
-        self.client = _client_of(config, health)
+        self._rules = rules
+        self.client = _client_of(config, health, rules)
         self.link = Link(self.client, sid, self)
         self.health = Health(RunnerState.CONNECTING, "not connected yet", clock.monotonic())
         self.facts = Facts()
@@ -183,7 +196,7 @@ class Runner:
         What is known of the runner stays until it is read anew. Returns the old client, which the caller closes.
         """
         await self._rest()
-        old, self.client = self.client, _client_of(config, self._settings)
+        old, self.client = self.client, _client_of(config, self._settings, self._rules)
         self.config = config
         self.link = Link(self.client, self.link.sid, self)
         self._down_since = self._clock.monotonic()
@@ -436,8 +449,14 @@ class Runner:
             self._observer.pool_changed()
 
 
-def _client_of(config: RunnerConfig, health: HealthConfig) -> RunnerClient:
-    return RunnerClient(config.name, config.endpoint, config.plain_headers(), connect_seconds=health.connect_seconds)
+def _client_of(config: RunnerConfig, health: HealthConfig, rules: EndpointRules | None) -> RunnerClient:
+    return RunnerClient(
+        config.name,
+        config.endpoint,
+        config.plain_headers(),
+        connect_seconds=health.connect_seconds,
+        rules=rules if isinstance(config, AddedRunner) else None,
+    )
 
 
 def _version_tuple(version: str) -> tuple[int, ...]:
