@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.api import answers
+from gateway.api.prefix import outward
 from gateway.api.services import services
 from gateway.runners.errors import RunnerError, RunnerUnreachable
 from gateway.runners.runner import Runner
@@ -45,7 +46,18 @@ NOT_FOR_RUNNERS = HOP_BY_HOP | {
     "expect",
     "content-length",
 }
-NOT_FOR_CLIENTS = HOP_BY_HOP | {"server", "date", "set-cookie"}
+# Who may read an answer across origins is the gateway's to say.
+NOT_FOR_CLIENTS = HOP_BY_HOP | {
+    "server",
+    "date",
+    "set-cookie",
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-expose-headers",
+    "access-control-max-age",
+}
 DECODED = frozenset({"gzip", "deflate", "br", "zstd"})  # content encodings of a request that aiohttp has undone
 CHUNK_BYTES = 64 * 1024
 SILENT_SECONDS = 600.0  # a node's own route may work for minutes before it answers
@@ -116,7 +128,7 @@ async def relay_or_raise(
         async with runner.client.stream(
             request.method, path, params=params, headers=sent, data=body.chunks(), stalled_seconds=SILENT_SECONDS
         ) as reply:
-            answer = _answer_for(reply, runner, answer_headers)
+            answer = _answer_for(reply, runner, request, answer_headers)
             await _copy(reply, answer, request)
             return answer
     except _ClientGone:
@@ -192,14 +204,23 @@ async def _copy(reply: aiohttp.ClientResponse, answer: web.StreamResponse, reque
         raise _ClientGone from error
 
 
-def _answer_for(reply: aiohttp.ClientResponse, runner: Runner, extra: Mapping[Any, str] | None) -> web.StreamResponse:
+def _location(location: str, runner: Runner, request: web.Request) -> str:
+    """Where a runner's redirect leads, as the client has to ask for it."""
+    if location.startswith(runner.client.endpoint + "/"):
+        location = location.removeprefix(runner.client.endpoint)
+    is_path = location.startswith("/") and not location.startswith("//")
+    return outward(request, location) if is_path else location
+
+
+def _answer_for(
+    reply: aiohttp.ClientResponse, runner: Runner, request: web.Request, extra: Mapping[Any, str] | None
+) -> web.StreamResponse:
     headers: CIMultiDict[str] = CIMultiDict()
     for name, value in reply.headers.items():
         if name.lower() not in NOT_FOR_CLIENTS:
             headers.add(name, value)
-    location = headers.get(hdrs.LOCATION, "")
-    if location.startswith(runner.client.endpoint + "/"):
-        headers[hdrs.LOCATION] = location.removeprefix(runner.client.endpoint)
+    if hdrs.LOCATION in headers:
+        headers[hdrs.LOCATION] = _location(headers[hdrs.LOCATION], runner, request)
     for name, value in {answers.RUNNER_HEADER: runner.name, **(extra or {})}.items():
         headers[name] = value
     return web.StreamResponse(status=reply.status, reason=reply.reason, headers=headers)

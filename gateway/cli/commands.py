@@ -148,12 +148,16 @@ def simulate(context: typer.Context) -> None:
 def _load(path: Path) -> "Config":
     from gateway.config import ConfigError, load_config
 
+    from gateway.tls import Certificates
+
     try:
-        return load_config(path)
+        loaded = load_config(path)
+        Certificates.of(loaded.tls)
     except ConfigError as error:
         for line in error.lines():
             print(line, file=sys.stderr)
         raise typer.Exit(WRONG_CONFIGURATION) from None
+    return loaded
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

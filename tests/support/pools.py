@@ -92,6 +92,6 @@ async def gateway_over(
         }
     )
     async with gateway(settings) as rooms, listening(settings, rooms) as port:
-        pool = RunningPool(simulators, rooms, f"http://127.0.0.1:{port}", settings)
+        pool = RunningPool(simulators, rooms, f"http://127.0.0.1:{port}{settings.server.prefix}", settings)
         await pool.until(lambda: len(rooms.pool.ready()) == len(simulators))
         yield pool
