@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -38,10 +39,15 @@ from gateway.storage import meta
 from gateway.storage.blobs import BlobStore
 from gateway.storage.database import Database
 from gateway.storage.files import OutputRow
+from gateway.storage.key_file import read_or_make
 from gateway.tls import Certificates
+from gateway.workflows.signing import Signer
+from gateway.workflows.templates import Templates
+from gateway.workflows.workflows import Workflows
 
 CHUNK_BYTES = 64 * 1024
 CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
+KEY_FILE = "gateway.key"  # in data_dir
 USERDATA_FOLDER = "userdata"  # in data_dir
 COLLECTOR_THRESHOLDS = (20_000, 20, 50)  # new objects, and rounds, before each generation is walked through
 GATEWAY_ID, SINCE = "gateway_id", "since"  # keys in the database's meta table
@@ -98,8 +104,13 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         meters = _metered(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock)
         fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
+        workflows = Workflows(db, jobs, uploads, archive, clock, max_waiting=config.queue.max_pending)
+        rooms.push_async_callback(workflows.close)
+        templates = Templates(db, clock, most=config.workflows.max_templates)
         await access.start()
         await jobs.start()
+        await workflows.start()
+        await templates.start()
         archive.start()
         fleet.start()
         overview = Overview(db, jobs.registry, jobs.dispatcher, fleet, clock)
@@ -123,6 +134,9 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             meters=meters,
             overview=overview,
             access=access,
+            workflows=workflows,
+            templates=templates,
+            signer=Signer(read_or_make(config.data_dir / KEY_FILE), clock, seconds=config.workflows.url_seconds),
         )
 
 
@@ -148,6 +162,7 @@ async def serve(config: Config, read: Callable[[], Config] | None = None) -> Non
     stop = signals.stopping()
     certificates = Certificates.of(config.tls)
     async with gateway(config) as rooms, listening(config, rooms, certificates) as port:
+        _show(await rooms.access.first_admin())
         _spare_what_lasts()
         reloader = Reloader(config, read, rooms.fleet, certificates) if read is not None else None
         async with signals.reloading(reloader):
@@ -191,6 +206,16 @@ async def listening(config: Config, rooms: Services, certificates: Certificates 
         with suppress(TimeoutError):
             await asyncio.wait_for(rooms.hub.close(), CLOSING_SECONDS)
         await runner.cleanup()
+
+
+def _show(first_admin: str | None) -> None:
+    """Shows a token that has just been made, once, and past the log."""
+    if first_admin is not None:
+        sys.stderr.write(
+            f"\nThe first admin's token, shown this once:\n\n    {first_admin}\n\n"
+            "More are made with: comfy-gateway tokens create\n\n"
+        )
+        sys.stderr.flush()
 
 
 def _spare_what_lasts() -> None:
