@@ -23,6 +23,9 @@ from gateway.runners.pool import Pool
 from gateway.sessions.hub import Hub
 from gateway.storage.blobs import BlobStore
 from gateway.storage.database import Database
+from gateway.workflows.signing import Signer
+from gateway.workflows.templates import Templates
+from gateway.workflows.workflows import Workflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class Services:
     meters: Meters
     overview: Overview
     access: Gate
+    workflows: Workflows
+    templates: Templates
+    signer: Signer
 
 
 SERVICES = web.AppKey("services", Services)

@@ -19,8 +19,10 @@ from gateway.config.sections import (
     ServerConfig,
     SessionsConfig,
     UserDataConfig,
+    WorkflowsConfig,
 )
 from gateway.config.source import ConfigError, Fault
+from gateway.config.v1 import V1Config
 
 __all__ = [
     "AccessConfig",
@@ -45,6 +47,8 @@ __all__ = [
     "SessionsConfig",
     "TlsConfig",
     "UserDataConfig",
+    "V1Config",
+    "WorkflowsConfig",
     "bind_fault",
     "is_loopback",
     "load_config",

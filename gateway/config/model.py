@@ -23,7 +23,9 @@ from gateway.config.sections import (
     ServerConfig,
     SessionsConfig,
     UserDataConfig,
+    WorkflowsConfig,
 )
+from gateway.config.v1 import V1Config
 from gateway.config.values import Folder
 
 DATABASE_FILE = "gateway.db"
@@ -50,8 +52,10 @@ class Config(Section):
     failover: FailoverConfig = Field(default_factory=FailoverConfig)
     sessions: SessionsConfig = Field(default_factory=SessionsConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
+    workflows: WorkflowsConfig = Field(default_factory=WorkflowsConfig)
     frontend: FrontendConfig = Field(default_factory=FrontendConfig)
     passthrough: PassthroughConfig = Field(default_factory=PassthroughConfig)
+    v1: V1Config = Field(default_factory=V1Config)
     log: LogConfig = Field(default_factory=LogConfig)
 
     @field_validator("runners")

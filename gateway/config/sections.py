@@ -156,6 +156,15 @@ class QueueConfig(Section):
     max_pending_per_client: Annotated[Int, Field(ge=1, le=10_000_000)] | None = None
 
 
+class WorkflowsConfig(Section):
+    """Workflows and templates of `/v1`: for how long the URLs of a workflow's outputs are good, and how many templates
+    an owner may have.
+    """
+
+    url_seconds: Annotated[Number, Field(gt=0, le=604_800)] = 3_600.0
+    max_templates: Annotated[Int, Field(ge=1, le=10_000_000)] | None = 1_000
+
+
 class FrontendConfig(Section):
     """Where the web frontend comes from: the installed package, a runner, or nowhere. `root` is a folder with the
     frontend's files instead of the installed package's, as ComfyUI's `--front-end-root`.

@@ -122,11 +122,12 @@ async def load_workflow(db: Database, id: str) -> WorkflowRow | None:  # noqa: A
 async def see_workflow(db: Database, id: str) -> WorkflowSeen | None:  # noqa: A002  the column's name
     """One workflow with where it stands."""
     of_job = (_STANDING, jobs.c.started_at, jobs.c.ended_at, jobs.c.runner, jobs.c.summary)
-    rows: Sequence[Any] = await db.read(select(*_COLUMNS, *of_job).select_from(_THEIR_JOBS).where(workflows.c.id == id))
+    rows = await db.read(select(*_COLUMNS, *of_job).select_from(_THEIR_JOBS).where(workflows.c.id == id))
     if not rows:
         return None
     own = len(_COLUMNS)
-    return WorkflowSeen(_row(rows[0][:own]), *rows[0][own:])
+    found = _values(rows[0])
+    return WorkflowSeen(_row(found[:own]), *found[own:])
 
 
 async def list_workflows(

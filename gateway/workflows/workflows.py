@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import uuid
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -64,12 +63,13 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A workflow that is to be created; ``graph`` is one that ``placeholders.graph_of`` takes.
+    """A workflow that is to be created under an id (UUIDv4); ``graph`` is one that ``placeholders.graph_of`` takes.
 
     ``job_tags`` are those of the creator's token, which its job needs beside ``tags``. ``template`` is the id and the
     version that it is made from.
     """
 
+    id: str
     owner: str
     name: str
     graph: Mapping[str, Any]
@@ -112,7 +112,8 @@ class Workflows:
     # creating
 
     async def create(self, draft: Draft, given: Given) -> WorkflowSeen:
-        """Stores a workflow with its files, durably; it is submitted from then on.
+        """Stores a workflow with its files, durably; it is submitted from then on. One that has that id already is
+        given back.
 
         Raises WorkflowRefused: the fields do not suit the graph. Raises WorkflowsFull.
         """
@@ -126,6 +127,9 @@ class Workflows:
     async def _run_again_or_new(
         self, draft: Draft, given: Given, before: Mapping[str, str], owner_before: str
     ) -> WorkflowSeen:
+        made = await self.see(draft.id)
+        if made is not None:
+            return made
         asked = asked_for(draft.graph)
         again = {each: before[each.literal] for each in asked if each.literal in before and not _is_in(each, given)}
         check_fields([each for each in asked if each not in again], given.fields)
@@ -142,25 +146,20 @@ class Workflows:
         again: Mapping[Placeholder, str],
         owner_before: str,
     ) -> WorkflowSeen:
-        workflow_id = str(uuid.uuid4())
         try:
-            params = [
-                (each.literal, await self._value(workflow_id, draft.owner, each, given, again, owner_before))
-                for each in asked
-            ]
-            row = self._row(workflow_id, draft, params)
+            params = [(each.literal, await self._value(draft, each, given, again, owner_before)) for each in asked]
+            row = self._row(draft, params)
             await self._db.write(rows.insert_workflow(row))
         except BaseException:
-            await self._inputs.remove(workflow_id, draft.owner)
+            await self._inputs.remove(draft.id, draft.owner)
             raise
-        log.info("workflow.accepted", workflow=workflow_id, owner=draft.owner or None, template=row.template_id)
-        self._submitter.put(workflow_id)
+        log.info("workflow.accepted", workflow=row.id, owner=row.owner or None, template=row.template_id)
+        self._submitter.put(row.id)
         return WorkflowSeen(row, rows.UNSUBMITTED, None, None, None, None)
 
     async def _value(
         self,
-        workflow_id: str,
-        owner: str,
+        draft: Draft,
         placeholder: Placeholder,
         given: Given,
         again: Mapping[Placeholder, str],
@@ -168,15 +167,16 @@ class Workflows:
     ) -> str:
         if placeholder.kind is not Kind.FILE:
             return again[placeholder] if placeholder in again else given.texts[placeholder.field]
+        key = placeholder.key
         if placeholder not in again:
-            return await self._inputs.keep(workflow_id, owner, placeholder.key, given.files[placeholder.field])
-        return await self._inputs.keep_again(workflow_id, owner, placeholder.key, again[placeholder], owner_before)
+            return await self._inputs.keep(draft.id, draft.owner, key, given.files[placeholder.field])
+        return await self._inputs.keep_again(draft.id, draft.owner, key, again[placeholder], owner_before)
 
-    def _row(self, workflow_id: str, draft: Draft, params: Sequence[tuple[str, str]]) -> WorkflowRow:
+    def _row(self, draft: Draft, params: Sequence[tuple[str, str]]) -> WorkflowRow:
         self._seq += 1
         template_id, version = draft.template or (None, None)
         return WorkflowRow(
-            id=workflow_id,
+            id=draft.id,
             seq=self._seq,
             owner=draft.owner,
             name=draft.name,
