@@ -339,7 +339,9 @@ class Dispatcher:
         attempt.is_being_withdrawn = True
         try:
             found = await self._take_backs.take_back(runner, attempt)
-            await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN)
+            # Where the link did not stand all the time, the runner may have run it, and have forgotten it in a restart.
+            stood = self._link_stood(attempt)
+            await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN if stood else AttemptState.LOST)
         except RunnerError as error:
             runner.suspect(error.reason)
             return None

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -249,6 +250,17 @@ class Registry:
         if attempt is not None:
             operations.append(job_rows.insert_attempt(rows.attempt_row(attempt)))
         await self._db.write(*operations)
+
+    async def store_acceptance(self, job: Job, *, is_stored: bool) -> None:
+        """Writes down that a job waits, before it does and before its client is answered; ``is_stored``: it has a row.
+
+        Raises StorageError: nothing was written.
+        """
+        if is_stored:
+            outputs = rows.json_bytes(job.outputs_to_execute)
+            await self._db.write(job_rows.update_job(job.id, state=JobState.PENDING.value, outputs_to_execute=outputs))
+        else:
+            await self._db.write(job_rows.insert_job(replace(rows.row_of(job), state=JobState.PENDING.value)))
 
     async def store_attempt(self, attempt: Attempt) -> None:
         """Writes down the intent to give a job to a runner. Raises StorageError: nothing was written."""

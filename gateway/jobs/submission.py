@@ -330,11 +330,9 @@ class Submissions:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self._dispatcher.explain(job).considered)
             return _refusal(503, errors.no_runner_available(reasons), {"Retry-After": str(RETRY_AFTER_SECONDS)})
         job.outputs_to_execute = list(outputs)
-        if not is_stored:
-            await self._registry.store_submission(job, None)
+        await self._registry.store_acceptance(job, is_stored=is_stored)
         job.was_accepted = True
         self._registry.turn(job, JobState.PENDING, "accepted on the gateway's own checks: no runner could be asked")
-        await self._db.flushed()
         self._dispatcher.schedule()
         return self._ok(job, None, node_errors)
 

@@ -14,6 +14,7 @@ import logging
 import socket
 import sys
 import threading
+import traceback
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
@@ -165,7 +166,8 @@ class Life:
 
     def _undelivered(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        self._fault(f"{context.get('message')}: {error!r}")
+        where = traceback.format_exception(error)[-4:] if error is not None else ()
+        self._fault(f"{context.get('message')}: {error!r} {''.join(where)}")
 
     def _bury(self) -> None:
         """Ends what a killed life was in the middle of; by now nobody hears or sees it."""

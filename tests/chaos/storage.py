@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
 from chaos.life import Life
-from sqlalchemy import text
 
-from gateway.storage.database import Operation
-from gateway.storage.errors import StorageError
+from gateway.storage.writer import Writer
 
 ROOMY = 1 << 30  # pages
 
@@ -39,13 +36,23 @@ class StorageTrouble:
     async def fill(self, life: Life, *, pages: int) -> None:
         """SQLite's own bound of a file: beyond it, and beyond what is free in it, a write fails as on a full disk."""
         self.happened = True
-        with suppress(StorageError):
-            await life.run(lambda rooms: rooms.db.write(_bound(pages)))
+        await self._bound(life, pages)
 
     async def make_room(self, life: Life) -> None:
         """The disk is not full any more."""
-        with suppress(StorageError):
-            await life.run(lambda rooms: rooms.db.write(_bound(ROOMY)))
+        await self._bound(life, ROOMY)
+
+    async def _bound(self, life: Life, pages: int) -> None:
+        """In the thread that writes, between two of its batches: what is queued must not keep this waiting."""
+
+        def bound(writer: Writer) -> None:
+            if writer._connection is not None:
+                driver = writer._connection.connection.dbapi_connection
+                assert driver is not None
+                driver.execute(f"PRAGMA max_page_count = {pages}").close()
+
+        if life.is_alive:
+            await life.ask(lambda rooms: rooms.db._writer._thread.submit(bound, rooms.db._writer))
 
     def lock(self) -> bool:
         """Returns whether nobody was writing just now."""
@@ -64,7 +71,3 @@ class StorageTrouble:
         locker, self._locker = self._locker, None
         if locker is not None:
             locker.close()
-
-
-def _bound(pages: int) -> Operation:
-    return Operation(text(f"PRAGMA max_page_count = {pages}"))

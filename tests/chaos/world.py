@@ -198,8 +198,9 @@ class World:
         self._tasks.add(task)
 
     async def _join(self, tasks: set[asyncio.Task[Any]]) -> None:
-        async with asyncio.timeout(REST_SECONDS):
-            await asyncio.gather(*tasks)
+        _, late = await asyncio.wait(tasks, timeout=REST_SECONDS)
+        self.errors += [f"a step does not end: {task.get_coro()}" for task in late]
+        await asyncio.gather(*(tasks - late))
 
     async def _lasts(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -217,3 +217,20 @@ async def test_runners_are_filled_each_to_its_own_prefetch(tmp_path):
         assert [each.job.id for each in room.registry.attempts_on("gpu-0")] == ["h"], (
             "a freed slot is filled where it is"
         )
+
+
+async def test_taken_back_while_the_link_stood_it_has_not_run(room):
+    attempt = await room.held()
+    await room.dispatcher.withdraw(attempt)
+    assert attempt.state is AttemptState.WITHDRAWN
+    assert attempt.job.state is JobState.PENDING
+
+
+async def test_without_a_trace_after_a_restart_it_may_have_run(room):
+    """The runner ran it, restarted, and has no trace of it when it is asked to give it back."""
+    attempt = await room.held()
+    room.runner.pending.clear()
+    room.runner.boot += 1
+    await room.dispatcher.withdraw(attempt)
+    assert attempt.state is AttemptState.LOST
+    assert attempt.job.state is JobState.PENDING

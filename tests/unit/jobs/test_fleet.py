@@ -106,6 +106,7 @@ async def test_a_post_under_way_is_awaited_and_then_taken_back(room):
     room.fleet.drain("gpu-0", 0)
     await asyncio.sleep(0)
     assert attempt.state is AttemptState.POSTING
+    attempt.boot = room.runner.boot
     room.runner.pending.append(attempt.runner_prompt_id)
     room.dispatcher.held(attempt)
     await emptied(room)

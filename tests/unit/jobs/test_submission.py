@@ -5,8 +5,9 @@ import pytest
 from gateway.config import QueueConfig
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.submission import Submissions
-from gateway.runners.errors import RunnerAmbiguous
+from gateway.runners.errors import RunnerAmbiguous, RunnerUnreachable
 from gateway.storage import jobs as job_rows
+from gateway.storage.errors import DatabaseUnavailable
 
 REQUEST = {"prompt": {"9": {"class_type": "SaveImage", "inputs": {}}}, "client_id": "client"}
 
@@ -93,3 +94,23 @@ async def test_a_runner_that_does_not_answer_then_is_asked_again(room, submissio
     for _ in range(2):  # seen ownerless twice
         await room.reconciler.check(room.runner)
     assert room.runner.pending == []
+
+
+async def test_what_cannot_be_stored_is_not_accepted_on_the_gateways_own_checks_either(room, submissions, monkeypatch):
+    """A prompt that was answered with 503 must not run: its client sends it again."""
+    room.runner.failure = RunnerUnreachable("gpu-0", "refused")
+    write, written = room.db.write, []
+
+    def no_room_for_the_second(*operations):
+        written.append(operations)
+        if len(written) == 2:  # the first is the intent to post
+            raise DatabaseUnavailable("the disk is full")
+        return write(*operations)
+
+    monkeypatch.setattr(room.db, "write", no_room_for_the_second)
+    answer = await submissions.submit(REQUEST, "")
+    assert answer.status == 503
+    assert list(room.registry) == []
+    assert len(room.registry.waiting) == 0
+    await room.db.flushed()
+    assert await job_rows.load_unfinished(room.db) == []
