@@ -1,5 +1,5 @@
-"""The command line: reads arguments and the configuration, calls the rooms below, and turns their errors into one line
-and an exit code. Exit codes: 0 good, 1 it did not work, 2 the configuration or the command line is wrong.
+"""The application, and the commands that run or examine a gateway: they read arguments and the configuration, call the
+rooms below, and turn their errors into one line and an exit code (`common`).
 """
 
 import asyncio
@@ -11,16 +11,15 @@ import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gateway.cli.common import FAILED, PIPE_COLUMNS, ConfigOption, fail, load
 
 if TYPE_CHECKING:
     from gateway.config import Config
 
-FAILED = 1
-WRONG_CONFIGURATION = 2
-PIPE_COLUMNS = 200  # width of tables where no terminal tells one
 SIMULATOR_MODULES = {"PIL"}
 INTERRUPTED = 128 + signal.SIGINT
 _BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
@@ -34,11 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path,
-    typer.Option("--config", "-c", envvar="COMFY_GATEWAY_CONFIG", metavar="FILE", help="The YAML configuration."),
-]
-
 
 def main() -> None:
     """The entry point of `comfy-gateway`. Ctrl-C before or after a command's own handling ends without a traceback."""
@@ -51,7 +45,7 @@ def main() -> None:
 @app.command()
 def serve(config: ConfigOption = Path("config.yaml")) -> None:
     """Run the gateway until SIGINT or SIGTERM. SIGHUP reads the configuration again."""
-    settings = _load(config)
+    settings = load(config)
     from gateway.logging import configure_logging
 
     configure_logging(settings.log)
@@ -62,11 +56,11 @@ def serve(config: ConfigOption = Path("config.yaml")) -> None:
     try:
         _run(serve_gateway(settings, lambda: load_config(config)))
     except StorageError as error:
-        _fail(str(error))
+        fail(str(error))
     except OSError as error:
         if error.errno not in _BIND_ERRORS and not isinstance(error, socket.gaierror):
             raise
-        _fail(_bind_reason(settings, error))
+        fail(_bind_reason(settings, error))
 
 
 @app.command()
@@ -75,7 +69,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Validate the configuration and ask every runner who it is."""
-    settings = _load(config)
+    settings = load(config)
     from gateway.check import probe_all, reasons_of, table_of
 
     probes = asyncio.run(probe_all(settings.runners))
@@ -103,7 +97,7 @@ def doctor(
 
     Exit code 0: nothing but hints; 1: a problem; 2: the configuration is wrong.
     """
-    settings = _load(config)
+    settings = load(config)
     from gateway.doctor.examination import diagnose
     from gateway.doctor.findings import Severity, report
 
@@ -127,7 +121,7 @@ def demo(
     try:
         _run(run_demo(port=port, runners=runners))
     except DemoError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command(
@@ -141,23 +135,8 @@ def simulate(context: typer.Context) -> None:
     except ModuleNotFoundError as error:
         if error.name not in SIMULATOR_MODULES:
             raise
-        _fail(f"{error.name} is not installed: pip install 'comfy-gateway[simulator]'")
+        fail(f"{error.name} is not installed: pip install 'comfy-gateway[simulator]'")
     command.app(context.args, prog_name=context.command_path)
-
-
-def _load(path: Path) -> "Config":
-    from gateway.config import ConfigError, load_config
-
-    from gateway.tls import Certificates
-
-    try:
-        loaded = load_config(path)
-        Certificates.of(loaded.tls)
-    except ConfigError as error:
-        for line in error.lines():
-            print(line, file=sys.stderr)
-        raise typer.Exit(WRONG_CONFIGURATION) from None
-    return loaded
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -177,8 +156,3 @@ def _bind_reason(settings: "Config", error: OSError) -> str:
     }
     reason = reasons.get(error.errno or 0) or error.strerror or str(error)
     return f"cannot listen on {server.host} port {server.port}: {reason}"
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(FAILED)

@@ -27,7 +27,7 @@ QUICK_CHECK_MAX = 256 * 1024 * 1024  # bytes: a larger file isn't read through a
 class Database:
     """An open database. Made by `open`; use it from the event loop that opened it."""
 
-    def __init__(self, path: Path, lock: sqlite.FileLock, engine: Engine, readers: AsyncEngine) -> None:
+    def __init__(self, path: Path, lock: sqlite.FileLock | None, engine: Engine, readers: AsyncEngine) -> None:
         self.path = path
         self._lock = lock
         self._engine = engine
@@ -56,12 +56,25 @@ class Database:
             raise
         return cls(path, lock, engine, sqlite.reading_engine(path, READERS, busy_timeout))
 
+    @classmethod
+    async def join(cls, url: str, *, busy_timeout: int = BUSY_TIMEOUT) -> Self:
+        """Open beside a gateway that may be serving it, for a few small writes to what that gateway reads again.
+
+        Where nobody has made or migrated it yet, it is opened as by a gateway. Raises StorageError as `open` does.
+        """
+        path = _path_of(url)
+        if not await asyncio.to_thread(_is_ready, path, busy_timeout):
+            return await cls.open(url, busy_timeout=busy_timeout)
+        engine = sqlite.writing_engine(path, "full", busy_timeout)
+        return cls(path, None, engine, sqlite.reading_engine(path, READERS, busy_timeout))
+
     async def close(self) -> None:
         """Write everything queued and let go of the file."""
         await self._writer.close()
         await self._readers.dispose()
         await asyncio.to_thread(self._engine.dispose)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,6 +151,20 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseUnavailable(f"database {path}: its folder can't be made: {error}") from error
+
+
+def _is_ready(path: Path, busy_timeout: int) -> bool:
+    """Whether it is there, with the newest schema."""
+    if not path.is_file():
+        return False
+    engine = sqlite.writing_engine(path, "full", busy_timeout)
+    try:
+        with engine.connect() as connection, connection.begin():
+            return migrations.is_newest(connection)
+    except SQLAlchemyError as error:
+        raise sqlite.translate(error, path) from error
+    finally:
+        engine.dispose()
 
 
 def _prepare(engine: Engine, path: Path) -> None:

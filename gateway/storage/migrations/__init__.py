@@ -15,6 +15,15 @@ from gateway.storage.errors import StorageError
 _one_at_a_time = threading.Lock()
 
 
+def is_newest(connection: Connection) -> bool:
+    """Whether the database has the newest schema, in the connection's open transaction."""
+    with _one_at_a_time:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+
 def upgrade(connection: Connection, database: str) -> None:
     """Bring the database to the newest schema, in the connection's open transaction. `database` is its name for errors.
 
