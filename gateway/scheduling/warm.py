@@ -1,0 +1,190 @@
+"""Warm first: a free runner takes the job that is due first among those whose models it has loaded. It loads others
+only when waiting for them hurts more than loading, and the runner does it whose victim is needed least.
+
+    overdue   a line that has not been served for its patience gets the next runner that may switch, so nobody starves
+    warm      the head that is due first and that a runner with room has loaded; the fastest idle one takes it. Given
+              ahead, behind what a runner does now, it is only where it would begin first anyway
+    switch    the line that hurts most: its work over the capacity that has it loaded, against the load time
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.scheduling.snapshot import Line, Models, RunnerNow, Snapshot
+
+NOTHING = 1e-6  # of capacity
+HEAVY = 0.25  # of the longest load time beside it: a model that takes less room than that throws no other out
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A job for a runner. ``load`` is what it has to load first, in seconds; ``is_overdue``: it was its line's turn
+    although the runner has other work."""
+
+    job: str
+    runner: str
+    reason: str
+    load: float = 0.0
+    is_overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WarmFirst:
+    """The policy with its numbers.
+
+    Attributes:
+        hurt: a runner switches when waiting costs more than so many load times, where nobody needs what it throws out,
+        hurt_most: and at most so many. In between, one more for each time that the work arriving for what it throws out
+            fills the runners that still have it.
+        patience: a line is overdue when it was not served for so many load times of its models, and
+        patience_seconds: at least for so long.
+        residence: a runner that has switched for an overdue line works for so many load times before it does so again:
+            so at most 1 / (1 + residence) of the pool's time goes into that.
+    """
+
+    hurt: float = 1.0
+    hurt_most: float = 3.0
+    patience: float = 10.0
+    patience_seconds: float = 60.0
+    residence: float = 4.0
+
+    def pick(self, now: Snapshot) -> Decision | None:
+        """The next job to give out, None if every runner does best to wait."""
+        if not now.lines:
+            return None
+        return self._overdue(now) or self._warm(now) or self._switch(now)
+
+    # overdue
+
+    def is_overdue(self, now: Snapshot, line: Line) -> bool:
+        """Whether the line has been passed over for too long."""
+        return line.unserved > max(self.patience_seconds, self.patience * sum(map(now.load, line.models)))
+
+    def _overdue(self, now: Snapshot) -> Decision | None:
+        late = [line for line in now.lines if self.is_overdue(now, line)]
+        for line in sorted(late, key=lambda line: -line.unserved):
+            fit = [runner for name, runner in now.idle.items() if name in line.runners]
+            ready = [
+                runner
+                for runner in fit
+                if (load := now.missing(runner, line.models)) == 0 or runner.residence >= self.residence * load
+            ]
+            if ready:
+                runner = min(ready, key=lambda runner: self._loss(now, runner, line.models, {}))
+                load = now.missing(runner, line.models)
+                reason = f"overdue: not served for {line.unserved:.0f} s; loads for {load:.1f} s"
+                return Decision(line.head, runner.name, reason, load, is_overdue=load > 0)
+        return None
+
+    # warm
+
+    def _warm(self, now: Snapshot) -> Decision | None:
+        for line in now.lines:
+            warm = now.warm_for(line.models)
+            able = line.runners if warm is None else line.runners & warm
+            idle = [now.idle[name] for name in able if name in now.idle]
+            if idle:
+                best = min(idle, key=lambda runner: (-runner.speed, round(runner.latency, 3), runner.name))
+                return Decision(line.head, best.name, "has its models loaded, and is the fastest that is free")
+            ahead = self._ahead(now, able)
+            if ahead is not None:
+                return Decision(line.head, ahead.name, "has its models loaded, and is free first")
+        return None
+
+    @staticmethod
+    def _ahead(now: Snapshot, able: Iterable[str]) -> RunnerNow | None:
+        """The runner on which the job would begin first, if it may be given another one before it is free."""
+        runners = [now.by_name[name] for name in able if name in now.by_name]
+        first = min(runners, key=lambda runner: (runner.ready_in, -runner.speed, runner.name), default=None)
+        return first if first is not None and first.room > 0 else None
+
+    # switch
+
+    def _switch(self, now: Snapshot) -> Decision | None:
+        if not now.idle:
+            return None
+        groups: defaultdict[Models, list[Line]] = defaultdict(list)
+        for line in now.lines:
+            groups[line.models].append(line)
+        waits = [Wait(models, tuple(lines), _drain(now, models, lines)) for models, lines in groups.items()]
+        capacity: dict[str, float] = {}
+        for wait in sorted(waits, key=lambda wait: wait.rank):
+            chosen = self._switched_to(now, wait, capacity)
+            if chosen is not None:
+                return chosen
+        return None
+
+    def _switched_to(self, now: Snapshot, wait: Wait, capacity: dict[str, float]) -> Decision | None:
+        """The runner that is to load what these lines need, if it hurts enough."""
+        for line in wait.lines:
+            able = []
+            for runner in now.idle.values():
+                if runner.name in line.runners:
+                    load, loss = now.missing(runner, wait.models), self._loss(now, runner, wait.models, capacity)
+                    if wait.seconds > load * min(self.hurt_most, self.hurt + loss[0]):
+                        able.append((loss, load, runner))
+            if able:
+                _, load, best = min(able, key=lambda each: each[0])
+                why = "no runner has its models" if math.isinf(wait.seconds) else f"{wait.seconds:.1f} s of work wait"
+                return Decision(line.head, best.name, f"{why}; loads for {load:.1f} s", load)
+        return None
+
+    @staticmethod
+    def _loss(now: Snapshot, runner: RunnerNow, models: Models, capacity: dict[str, float]) -> tuple[float, float, str]:
+        """What the pool loses when the runner loads these: how much its victims are needed, over what is left."""
+        loss = 0.0
+        for victim in victims(now, runner, models):
+            left = capacity_of(now, victim, capacity) - _share(runner)
+            demand = now.demand.get(victim, 0.0)
+            loss += demand / left if left > NOTHING else demand / NOTHING
+        return loss, -runner.speed, runner.name
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The lines that wait for the same models, and how long those that have them loaded would need for all of it."""
+
+    models: Models
+    lines: tuple[Line, ...]
+    seconds: float
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """What nobody has loaded goes first, then where most jobs wait; among equals the order of the lines holds."""
+        return not math.isinf(self.seconds), -sum(line.count for line in self.lines)
+
+
+def _drain(now: Snapshot, models: Models, lines: Sequence[Line]) -> float:
+    warm = now.warm_for(models)
+    fit = frozenset[str]().union(*(line.runners for line in lines))
+    able = fit if warm is None else fit & warm
+    speed = sum(_share(now.by_name[name]) for name in able if name in now.by_name)
+    return sum(line.work for line in lines) / speed if speed else math.inf
+
+
+def capacity_of(now: Snapshot, model: str, known: dict[str, float]) -> float:
+    """The speed of the runners that have the model, shared among what each has."""
+    if model not in known:
+        holders = (now.by_name[name] for name in now.holders.get(model, ()))
+        known[model] = sum(_share(runner) for runner in holders)
+    return known[model]
+
+
+def _share(runner: RunnerNow) -> float:
+    """The part of its speed that each of the heavy models it has can count on."""
+    return runner.speed / max(1, min(len(runner.warm), runner.keeps))
+
+
+def victims(now: Snapshot, runner: RunnerNow, models: Models) -> list[str]:
+    """The models that the runner would throw out to load these, least recently used first."""
+    if all(model in runner.warm for model in models):
+        return []
+    heaviest = max(now.load(model) for model in (*runner.warm, *models))
+    heavy = {model for model in (*runner.warm, *models) if now.load(model) >= HEAVY * heaviest}
+    others = [model for model in runner.warm if model in heavy and model not in models]
+    too_many = len(others) + len(heavy & models) - runner.keeps
+    return others[: max(0, too_many)]
