@@ -69,6 +69,11 @@ class Caller:
         """Whether the caller reaches everyone's."""
         return ADMIN in self.scopes
 
+    @property
+    def within(self) -> str | None:
+        """The owner whose jobs lists and ids lead to; None: everyone's, for an admin."""
+        return None if self.is_admin else self.owner
+
     def sees(self, owner: str) -> bool:
         """True for what is the caller's own, and for everything to an admin. What is not seen is 404, never 403."""
         return owner == self.owner or self.is_admin

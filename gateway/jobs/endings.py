@@ -207,7 +207,7 @@ class Endings:
 
     def all_dropped(self, jobs: Iterable[Job], reason: str) -> None:
         """As ``dropped``; the new length of the queue is told once to each owner, and slots are filled once."""
-        owners = {}
+        owners: dict[str, None] = {}
         for job in jobs:
             self._drop(job, reason)
             owners[job.owner] = None

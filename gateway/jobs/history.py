@@ -1,8 +1,8 @@
 """The jobs that have ended: their /api/jobs rows in memory, and their history entries in the database.
 
-ComfyUI keeps 10,000 entries and forgets the rest (execution.py MAXIMUM_HISTORY_SIZE); the listing of each owner does the
-same, while a job asked for by its id is found for as long as the database has it. No owner's jobs push another's out of
-the listing, unless there are very many owners; then it is the longest listing that loses its oldest job.
+ComfyUI keeps 10,000 entries and forgets the rest (execution.py MAXIMUM_HISTORY_SIZE); the listing of each owner does
+the same, while a job asked for by its id is found for as long as the database has it. No owner's jobs push another's
+out of the listing, unless there are very many owners; then it is the longest listing that loses its oldest job.
 """
 
 from __future__ import annotations
@@ -94,9 +94,13 @@ class History:
         """A listed job."""
         return self._ended.get(job_id)
 
+    def ended(self, job_id: str) -> Ended | None:
+        """A listed job."""
+        return self._ended.get(job_id)
+
     def rows(self, owner: str | None) -> Iterator[dict[str, Any]]:
         """The /api/jobs rows of an owner's jobs, or of everyone's, oldest end first."""
-        listed = self._ended if owner is None else self._of_owner.get(owner, {})
+        listed = self._ended if owner is None else self._of_owner.get(owner, OrderedDict())
         return (ended.row for ended in listed.values())
 
     async def entry(self, job_id: str, owner: str | None) -> bytes | None:
@@ -158,7 +162,8 @@ class History:
         if len(own) > LISTED_MOST:
             self._forget(next(iter(own)))
         elif len(self._ended) > LISTED_IN_ALL:
-            self._forget(next(iter(max(self._of_owner.values(), key=len))))
+            longest = max(self._of_owner.values(), key=lambda listed: len(listed))
+            self._forget(next(iter(longest)))
 
     def _forget(self, job_id: str) -> None:
         self._warm.pop(job_id, None)

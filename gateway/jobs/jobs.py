@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -130,9 +130,12 @@ class Jobs:
 
     # what clients see
 
-    def queue(self, owner: str | None) -> bytes:
-        """``GET /queue`` as JSON: what runs, and what waits in its order, the gateway's and the runners' together."""
-        running = b",".join(queue_item(job) for job in self.live(owner, JobState.RUNNING))
+    def queue(self, owner: str | None, *, untold: Iterable[Job] = ()) -> bytes:
+        """``GET /queue`` as JSON: what runs, and what waits in its order, the gateway's and the runners' together.
+
+        ``untold`` have ended, and run for clients that are told so later (gateway.sessions.untold).
+        """
+        running = b",".join(queue_item(job) for job in (*untold, *self.live(owner, JobState.RUNNING)))
         pending = b",".join(queue_item(job) for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING))
         return b'{"queue_running":[' + running + b'],"queue_pending":[' + pending + b"]}"
 
@@ -151,7 +154,7 @@ class Jobs:
         """``GET /api/jobs``. A place in the queue is told of those rows only that are shown."""
         answer = jobs_api.select(self.rows(owner), query)
         if any(row["status"] == jobs_api.PENDING for row in answer["jobs"]):
-            places = self._places(owner)
+            places = self._places()
             answer["jobs"] = [_placed(row, places.get(row["id"])) for row in answer["jobs"]]
         return answer
 
@@ -177,15 +180,16 @@ class Jobs:
         job = self.job(job_id, owner)
         if job is None:
             return None
-        return _placed(_row(job), self._places(owner).get(job_id))
+        return _placed(_row(job), self._places().get(job_id))
 
-    def place(self, job_id: str, owner: str | None) -> int | None:
-        """A job's place in an owner's queue, from 1; None unless it waits."""
-        return self._places(owner).get(job_id)
+    def place(self, job_id: str) -> int | None:
+        """A job's place in the pool's queue, from 1; None unless it waits."""
+        return self._places().get(job_id)
 
-    def _places(self, owner: str | None) -> dict[str, int]:
-        """The places in the queue, from 1, of the jobs that have not begun."""
-        waiting = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
+    def _places(self) -> dict[str, int]:
+        """The places in the pool's queue, from 1, of all jobs that have not begun: whoever waits is told how many are
+        before it, and not whose they are."""
+        waiting = self.live(None, JobState.DISPATCHED, JobState.PENDING)
         return {job.id: place for place, job in enumerate(waiting, start=1)}
 
     def told(self, job_id: str) -> None:

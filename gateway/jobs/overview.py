@@ -29,11 +29,12 @@ class Overview:
         self._fleet = fleet
         self._clock = clock
 
-    async def job(self, job_id: str, owner: str) -> dict[str, Any] | None:
-        """The whole story of an owner's job, ended or not; None if there is none. Raises StorageError."""
+    async def job(self, job_id: str, owner: str | None) -> dict[str, Any] | None:
+        """The whole story of an owner's job, or of anybody's, ended or not; None if there is none. Raises
+        StorageError."""
         await self._db.flushed()
         row = await job_rows.load_job(self._db, job_id)
-        if row is None or row.owner != owner:
+        if row is None or (owner is not None and row.owner != owner):
             return None
         attempts = await job_rows.load_attempts(self._db, [job_id])
         return {**_job(row), **self._now(self._registry.get(job_id)), "attempts": [_attempt(each) for each in attempts]}
@@ -57,9 +58,11 @@ class Overview:
         considered = [{"runner": name, "reason": reason} for name, reason in placement.considered]
         return {"runner": placement.runner, "reason": placement.reason, "runners": considered}
 
-    def runner(self, runner: Runner) -> dict[str, Any]:
-        """A runner's state with its reason, and what it holds."""
+    def runner(self, runner: Runner, owner: str | None = None) -> dict[str, Any]:
+        """A runner's state with its reason, and what it holds: the ids of an owner's jobs there, or of everyone's."""
         running = self._registry.running_on(runner.name)
+        attempts = self._registry.attempts_on(runner.name)
+        seen = [attempt.job.id for attempt in attempts if owner is None or attempt.job.owner == owner]
         return {
             "name": runner.name,
             "endpoint": runner.client.endpoint,
@@ -73,8 +76,8 @@ class Overview:
             "weight": runner.config.weight,
             "capacity": runner.capacity,
             "held": self._registry.held(runner.name),
-            "jobs": [attempt.job.id for attempt in self._registry.attempts_on(runner.name)],
-            "running": None if running is None else running.job.id,
+            "jobs": seen,
+            "running": running.job.id if running is not None and running.job.id in seen else None,
             "queue": runner.queue_remaining,
             "latency_seconds": round(runner.client.latency_seconds, 6),
             "link_open": runner.link.is_open,

@@ -168,9 +168,7 @@ class Registry:
     def shown(self, *states: JobState, owner: str | None = None) -> list[Job]:
         """Jobs in these states, of an owner or of everyone: in the order of their numbers."""
         if owner is not None:
-            found = [job for job in self._owners.jobs_of(owner) if job.state in states]
-            found.sort(key=lambda job: (job.number, job.seq))
-            return found
+            return self._shown_of(owner, states)
         found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []
         if JobState.PENDING in states and len(found) < len(self._in_state[JobState.PENDING]):
             found += [job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting]
@@ -178,6 +176,15 @@ class Registry:
             if state is not JobState.PENDING:
                 found += self._in_state[state].values()
         found.sort(key=lambda job: (job.number, job.seq))  # nearly in order already
+        return found
+
+    def _shown_of(self, owner: str, states: tuple[JobState, ...]) -> list[Job]:
+        """What runners have is few, whoever's it is; what waits may be much, most of it others'."""
+        if JobState.PENDING in states:
+            found = [job for job in self._owners.jobs_of(owner) if job.state in states]
+        else:
+            found = [job for state in states for job in self._in_state[state].values() if job.owner == owner]
+        found.sort(key=lambda job: (job.number, job.seq))
         return found
 
     # taking jobs in

@@ -218,7 +218,7 @@ class Workflows:
 
     def place(self, seen: WorkflowSeen) -> int | None:
         """Its place in the queue, from 1; None unless it is queued."""
-        return self._jobs.place(seen.row.id, seen.row.owner)
+        return self._jobs.place(seen.row.id)
 
     async def outputs(self, seen: WorkflowSeen) -> list[OutputFile]:
         """The files that a completed workflow has made, by their public names; empty for any other.

@@ -12,16 +12,17 @@ from gateway.comfyui import errors
 
 
 async def get_job(request: web.Request) -> web.Response:
-    """The whole story of one of the caller's jobs, for as long as the database has it; 404 otherwise."""
+    """The whole story of one of the caller's jobs, of anybody's for an admin, for as long as the database has it; 404
+    otherwise."""
     job_id = request.match_info["job_id"]
-    story = await services(request).overview.job(job_id, caller_of(request).owner)
+    story = await services(request).overview.job(job_id, caller_of(request).within)
     if story is None:
         return answers.json(errors.error_body("job_not_found", "There is no such job", job_id), status=404)
     return answers.json(story)
 
 
 async def get_runners(request: web.Request) -> web.Response:
-    """Every runner, in the order of the configuration."""
-    require(request, MANAGE)
+    """Every runner, in the order of the configuration; of the jobs on it the ids of those that the caller sees."""
+    caller = require(request, MANAGE)
     rooms = services(request)
-    return answers.json({"runners": [rooms.overview.runner(runner) for runner in rooms.pool]})
+    return answers.json({"runners": [rooms.overview.runner(runner, caller.within) for runner in rooms.pool]})

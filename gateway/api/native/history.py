@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.access.callers import caller_of
 from gateway.api import answers
+from gateway.api.others import note_others
 from gateway.api.services import services
 from gateway.comfyui import json_text
 
@@ -19,7 +20,7 @@ async def get_history(request: web.Request) -> web.Response:
         offset = int(request.query["offset"]) if "offset" in request.query else -1
     except ValueError:
         return answers.failed()
-    found = await services(request).jobs.history.entries(caller_of(request).owner, max_items, offset)
+    found = await services(request).jobs.history.entries(caller_of(request).within, max_items, offset)
     return answers.json_bytes(_object(found))
 
 
@@ -27,7 +28,7 @@ async def get_history_of(request: web.Request) -> web.Response:
     """One entry, ``{}`` while the job has none (ComfyUI server.py get_history_prompt_id)."""
     job_id = request.match_info["prompt_id"]
     history = services(request).jobs.history
-    entry = await history.entry(job_id, caller_of(request).owner)
+    entry = await history.entry(job_id, caller_of(request).within)
     if entry is None:
         return answers.json({})
     headers = answers.concerning(await history.runner_of(job_id), job_id)
@@ -41,12 +42,12 @@ async def post_history(request: web.Request) -> web.Response:
         clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete", ())]
     except (ValueError, TypeError, AttributeError):
         return answers.failed()
-    owner = caller_of(request).owner
-    history = services(request).jobs.history
+    caller, history = caller_of(request), services(request).jobs.history
     if clear:
-        await history.clear(owner)
+        await history.clear(caller.owner)
     if delete:
-        await history.delete(delete, owner)
+        note_others(request, "history.delete", (ended for job_id in delete if (ended := history.ended(job_id))))
+        await history.delete(delete, caller.within)
     return answers.empty()
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.access.callers import caller_of
 from gateway.api import answers
+from gateway.api.others import note_others
 from gateway.api.services import services
 from gateway.comfyui import jobs_api
 from gateway.comfyui.jobs_api import JobsQueryError
@@ -17,7 +18,7 @@ async def get_jobs(request: web.Request) -> web.Response:
         query = jobs_api.parse_query(request.query)
     except JobsQueryError as error:
         return answers.json(error.body, status=400)
-    return answers.json(services(request).jobs.listed(caller_of(request).owner, query))
+    return answers.json(services(request).jobs.listed(caller_of(request).within, query))
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -31,11 +32,11 @@ async def get_job_cancel(request: web.Request) -> web.Response:
 
 
 async def _detail(request: web.Request, job_id: str) -> web.Response:
-    rooms = services(request)
-    found = await rooms.jobs.detail(job_id, caller_of(request).owner)
+    rooms, within = services(request), caller_of(request).within
+    found = await rooms.jobs.detail(job_id, within)
     if found is None:
         return answers.json({"error": "Job not found"}, status=404)
-    live = rooms.jobs.job(job_id, caller_of(request).owner)
+    live = rooms.jobs.job(job_id, within)
     runner = live.runner if live else await rooms.jobs.history.runner_of(job_id)
     return answers.json(found, headers=answers.concerning(runner, job_id))
 
@@ -43,9 +44,11 @@ async def _detail(request: web.Request, job_id: str) -> web.Response:
 async def cancel_job(request: web.Request) -> web.Response:
     """Cancels one job, whatever it does (ComfyUI server.py cancel_job)."""
     rooms = services(request)
-    job = rooms.jobs.job(request.match_info["job_id"], caller_of(request).owner)
-    cancelled = await rooms.jobs.control.cancel(job) if job else False
-    return answers.json({"cancelled": cancelled})
+    job = rooms.jobs.job(request.match_info["job_id"], caller_of(request).within)
+    if job is None:
+        return answers.json({"cancelled": False})
+    note_others(request, "job.cancel", [job])
+    return answers.json({"cancelled": await rooms.jobs.control.cancel(job)})
 
 
 async def cancel_jobs(request: web.Request) -> web.Response:
@@ -58,7 +61,8 @@ async def cancel_jobs(request: web.Request) -> web.Response:
         job_ids = jobs_api.cancel_ids(body)
     except JobsQueryError as error:
         return answers.json(error.body, status=400)
-    rooms, owner = services(request), caller_of(request).owner
-    found = [job for job_id in job_ids if (job := rooms.jobs.job(job_id, owner)) is not None]
+    rooms, within = services(request), caller_of(request).within
+    found = [job for job_id in job_ids if (job := rooms.jobs.job(job_id, within)) is not None]
+    note_others(request, "job.cancel", found)
     results = [await rooms.jobs.control.cancel(job) for job in found]
     return answers.json({"cancelled": any(results)})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.access.callers import caller_of
+from gateway.access.callers import require
+from gateway.access.token import ADMIN
 from gateway.api import answers
 from gateway.api.asking import bound_to, primary_of
 from gateway.api.relay import relay
@@ -13,7 +14,9 @@ from gateway.runners.errors import RunnerError
 
 
 async def from_bound_runner(request: web.Request) -> web.StreamResponse:
-    """``/internal/logs`` and ``/internal/logs/raw``: a terminal is one machine's."""
+    """``/internal/logs`` and ``/internal/logs/raw``: a terminal is one machine's. It tells of everyone's jobs, so that
+    with tokens it is for admins."""
+    require(request, ADMIN)
     return await relay(request, bound_to(request), request.rel_url.raw_path_qs)
 
 
@@ -32,8 +35,8 @@ async def subscribe(request: web.Request) -> web.Response:
         sid, enabled = body["clientId"], body["enabled"]
     except (ValueError, TypeError, KeyError):
         return answers.failed()
-    rooms = services(request)
-    client = (caller_of(request).owner, str(sid))
+    rooms, caller = services(request), require(request, ADMIN)
+    client = (caller.owner, str(sid))
     if not enabled:
         await rooms.hub.broadcasts.unsubscribe(client, rooms.pool.get)
         return answers.empty()

@@ -9,7 +9,9 @@ import structlog
 from aiohttp import web
 
 from gateway.access.callers import Caller, caller_of
+from gateway.access.token import MANAGE
 from gateway.api import answers
+from gateway.api.others import note_others
 from gateway.api.services import Services, services
 from gateway.jobs.job import Job
 from gateway.jobs.states import JobState
@@ -21,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 async def get_queue(request: web.Request) -> web.Response:
     """What runs and what waits (ComfyUI server.py get_queue)."""
-    return answers.json_bytes(services(request).jobs.queue(caller_of(request).owner))
+    rooms, caller = services(request), caller_of(request)
+    return answers.json_bytes(rooms.jobs.queue(caller.within, untold=rooms.hub.untold(caller.owner)))
 
 
 async def post_queue(request: web.Request) -> web.Response:
@@ -33,7 +36,8 @@ async def post_queue(request: web.Request) -> web.Response:
         return answers.failed()
     rooms, caller = services(request), caller_of(request)
     jobs = _unstarted(rooms, caller) if clear else []
-    jobs += [job for job_id in delete if (job := rooms.jobs.job(job_id, caller.owner)) is not None]
+    jobs += [job for job_id in delete if (job := rooms.jobs.job(job_id, caller.within)) is not None]
+    note_others(request, "job.delete", jobs)
     await rooms.jobs.control.delete(jobs)
     return answers.empty()
 
@@ -49,8 +53,10 @@ async def post_interrupt(request: web.Request) -> web.Response:
         return answers.failed()
     rooms, caller = services(request), caller_of(request)
     if body.get("prompt_id"):
-        job = rooms.jobs.job(str(body["prompt_id"]), caller.owner)
-        await rooms.jobs.control.interrupt([job] if job else [])
+        job = rooms.jobs.job(str(body["prompt_id"]), caller.within)
+        named = [job] if job else []
+        note_others(request, "job.interrupt", named)
+        await rooms.jobs.control.interrupt(named)
     else:
         running = [job for job in rooms.jobs.live(caller.owner, JobState.RUNNING) if caller.reaches(job)]
         await rooms.jobs.control.interrupt(running)
@@ -58,19 +64,30 @@ async def post_interrupt(request: web.Request) -> web.Response:
 
 
 async def post_free(request: web.Request) -> web.Response:
-    """Tells every runner to unload models and free memory after its current job (ComfyUI server.py post_free)."""
+    """Tells runners to unload models and free memory after their current job (ComfyUI server.py post_free).
+
+    All runners, if the caller may manage them. Another's call leaves alone the runners that have jobs of other owners:
+    these would have to load their models again.
+    """
     try:
         body = await answers.body_json(request)
         flags = {key: bool(body.get(key, False)) for key in ("unload_models", "free_memory")}
     except (ValueError, TypeError, AttributeError):
         return answers.failed()
-    await asyncio.gather(*(_free(runner, flags) for runner in services(request).pool.ready()))
+    rooms, caller = services(request), caller_of(request)
+    runners = [runner for runner in rooms.pool.ready() if MANAGE in caller.scopes or _is_free_to(rooms, caller, runner)]
+    await asyncio.gather(*(_free(runner, flags) for runner in runners))
     return answers.empty()
 
 
 def _unstarted(rooms: Services, caller: Caller) -> list[Job]:
     waiting = rooms.jobs.live(caller.owner, JobState.PENDING, JobState.DISPATCHED)
     return [job for job in waiting if caller.reaches(job)]
+
+
+def _is_free_to(rooms: Services, caller: Caller, runner: Runner) -> bool:
+    """Whether nobody else has a job there."""
+    return all(attempt.job.owner == caller.owner for attempt in rooms.jobs.registry.attempts_on(runner.name))
 
 
 async def _free(runner: Runner, flags: dict[str, bool]) -> None:
