@@ -3,24 +3,17 @@ with the context of the job and the runner and without secrets. What is logged i
 """
 
 import logging
-import re
 import sys
-from collections.abc import Mapping
 from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.config import LogConfig
+from gateway.redaction import redact
 
-REDACTED = "[redacted]"
 # Libraries whose `info` is about their own workings.
 _QUIET_LOGGERS = ("aiosqlite", "alembic", "asyncio", "sqlalchemy")
-_SECRET_KEY = re.compile(r"auth|cookie|credential|password|secret|token(?!s?_(count|used))|api[-_]?key", re.IGNORECASE)
-_CREDENTIALS_IN_TEXT = (
-    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"(?<=://)[^\s/@]+:[^\s/@]+@"), f"{REDACTED}@"),
-)
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -59,22 +52,6 @@ def configure_logging(config: LogConfig) -> None:
     root.setLevel(level)
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-
-
-def redact(value: object, key: str = "") -> object:
-    """A copy of a loggable value without secrets: values under telling keys, all headers, credentials within text."""
-    if _SECRET_KEY.search(key) and value is not None and not isinstance(value, bool):
-        return REDACTED
-    if isinstance(value, Mapping):
-        if key.lower().endswith("headers"):
-            return {str(name): REDACTED for name in value}
-        return {str(name): redact(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [redact(item) for item in value]
-    if isinstance(value, str):
-        for pattern, replacement in _CREDENTIALS_IN_TEXT:
-            value = pattern.sub(replacement, value)
-    return value
 
 
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

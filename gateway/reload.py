@@ -10,6 +10,7 @@ import structlog
 from gateway.config import Config, ConfigError
 from gateway.jobs.fleet import Fleet
 from gateway.logging import configure_logging
+from gateway.redaction import KNOWN, secrets_of
 from gateway.tls import Certificates
 
 AT_RUN_TIME = frozenset({"runners", "log", "tls"})  # sections that take effect without a restart
@@ -61,6 +62,7 @@ class Reloader:
                 log.error("reload.fault", fault=line)
             log.error("reload.refused", reason="the configuration is wrong; the old one stays")
             return False
+        KNOWN.add(secrets_of(config))
         changed = {name for name in Config.model_fields if getattr(config, name) != getattr(self._config, name)}
         if "log" in changed:
             configure_logging(config.log)

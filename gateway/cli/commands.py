@@ -71,16 +71,17 @@ def check(
     """Validate the configuration and ask every runner who it is."""
     settings = load(config)
     from gateway.check import probe_all, reasons_of, table_of
+    from gateway.redaction import redact, redact_text
 
     probes = asyncio.run(probe_all(settings.runners))
     if as_json:
-        print(json.dumps({"runners": [asdict(probe) for probe in probes]}, indent=2))
+        print(json.dumps({"runners": [redact(asdict(probe)) for probe in probes]}, indent=2))
     elif probes:
         from rich.console import Console
 
         Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table_of(probes))
         for reason in reasons_of(probes):
-            print(reason)
+            print(redact_text(reason))
     else:
         print(f"{config} is valid and names no runners.")
     if not all(probe.ok for probe in probes):
@@ -100,12 +101,13 @@ def doctor(
     settings = load(config)
     from gateway.doctor.examination import diagnose
     from gateway.doctor.findings import Severity, report
+    from gateway.redaction import redact, redact_text
 
     findings = asyncio.run(diagnose(settings, url))
     if as_json:
-        print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+        print(json.dumps({"findings": [redact(asdict(finding)) for finding in findings]}, indent=2))
     else:
-        print(report(findings, len(settings.runners)))
+        print(redact_text(report(findings, len(settings.runners))))
     if any(finding.severity is Severity.PROBLEM for finding in findings):
         raise typer.Exit(FAILED)
 

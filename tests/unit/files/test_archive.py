@@ -18,9 +18,13 @@ from gateway.storage.database import Database
 class TurnedClock(Clock):
     def __init__(self) -> None:
         self.ms = 1_000_000_000_000
+        self.set_forward_ms = 0
 
     def wall_ms(self) -> int:
-        return self.ms
+        return self.ms + self.set_forward_ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
 
 
 class World:
@@ -147,6 +151,18 @@ async def test_old_copies_go_and_their_names_stay_with_the_runner(make):
     assert world.row(old).content_hash is None
     assert not await world.blobs.exists(old_hash)
     assert await world.blobs.exists(world.row(young).content_hash)
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, 400 * DAY_MS, -3_600_000])
+async def test_a_clock_that_jumps_makes_no_copy_old(make, jump_ms):
+    world = make(max_age_days=1)
+    file = await world.output("job", "a_00001_.png", b"picture")
+    await world.archive.ensure(world.row(file))
+    world.clock.ms += DAY_MS - 1
+    world.clock.set_forward_ms = jump_ms
+    assert await world.archive.sweep() == 0
+    world.clock.ms += abs(jump_ms) + 2
+    assert await world.archive.sweep() == 1
 
 
 async def test_the_oldest_copies_go_when_there_are_too_many_bytes(make):
