@@ -61,6 +61,7 @@ class Archive:
         self._postponed: set[OutputName] = set()
         self._fetches: dict[tuple[str, OutputFile, int], asyncio.Task[str]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._began = clock.wall_ms(), clock.monotonic()
 
     def start(self) -> None:
         """Begins to copy, and to drop what is too old or too much."""
@@ -135,7 +136,7 @@ class Archive:
         Raises StorageError.
         """
         kept = sorted((row for row in self._outputs.rows() if row.content_hash), key=lambda row: row.created_at)
-        oldest = self._clock.wall_ms() - self._settings.max_age_days * DAY_MS
+        oldest = self._now() - self._settings.max_age_days * DAY_MS
         total = sum(row.size or 0 for row in kept)
         dropped = 0
         for row in kept:
@@ -150,10 +151,15 @@ class Archive:
 
     async def empty_temp(self) -> int:
         """Forgets uploads of the type temp that are too old. Returns how many went. Raises StorageError."""
-        rows = self._uploads.older_than(self._clock.wall_ms() - TEMP_MS, "temp")
+        rows = self._uploads.older_than(self._now() - TEMP_MS, "temp")
         for row in rows:
             await self.remove_upload(row)
         return len(rows)
+
+    def _now(self) -> int:
+        """By which things are old, in milliseconds since the epoch: setting the clock forward makes nothing old."""
+        wall_ms, seconds = self._began
+        return min(self._clock.wall_ms(), wall_ms + round((self._clock.monotonic() - seconds) * 1000))
 
     async def remove_upload(self, row: UploadRow) -> None:
         """Forgets an upload, and its content where nothing else has it. Raises StorageError."""

@@ -41,9 +41,10 @@ class StandingClock(Clock):
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.set_by_seconds = 0.0  # somebody sets the wall clock forward, or back
 
     def wall_ms(self) -> int:
-        return NOW_MS + int(self.seconds * 1000)
+        return NOW_MS + int((self.seconds + self.set_by_seconds) * 1000)
 
     def monotonic(self) -> float:
         return self.seconds
