@@ -47,9 +47,8 @@ class Gate:
     """Who may come in. ``start`` has to be called before the first request."""
 
     def __init__(self, config: AccessConfig, db: Database, clock: Clock) -> None:
-        configured = config.admin_token.get_secret_value() if config.admin_token is not None else None
         self.config = config
-        self.tokens = Tokens(db, clock, configured)
+        self.tokens = Tokens(db, clock, config.configured_secret)
         self.logins = Logins(db, clock, self.tokens.of_digest, round(config.login_hours * HOUR_MS))
         self.trail = Trail(db, clock)
         self.attempts = Attempts(config.login_attempts_per_minute)

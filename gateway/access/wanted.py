@@ -9,7 +9,8 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from gateway.access.token import Token, TokenLimits
 from gateway.config.values import Int, Number, Tag, value_fault
@@ -37,9 +38,15 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def _scopes(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise value_fault("must name at least one")
+    return _once(values)
+
+
 Owner = Annotated[str, AfterValidator(_owner)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_name)]
-Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=10), AfterValidator(_once)]
+Scopes = Annotated[tuple[Scope, ...], AfterValidator(_scopes)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=100), AfterValidator(_once)]
 Weight = Annotated[Number, Field(gt=0, le=1_000)]
 Priority = Annotated[Int, Field(ge=-1_000_000, le=1_000_000)]
@@ -159,3 +166,31 @@ def told(token: Token, now: int) -> dict[str, Any]:
 
 def _ends(now: int, days: float | None) -> int | None:
     return None if days is None else now + round(days * DAY_MS)
+
+
+def faults_of(error: ValidationError) -> dict[str, str]:
+    """Each field, as ``limits.rate`` or ``scopes.0`` ("" for the whole), and what is wrong about it."""
+    details = error.errors(include_url=False, include_input=False)
+    return {".".join(str(part) for part in each["loc"]): _words(each) for each in details}
+
+
+def _words(fault: ErrorDetails) -> str:
+    match fault["type"]:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return "is not known"
+        case "string_type":
+            return "must be a string"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "must be a whole number"
+        case "float_type" | "float_parsing":
+            return "must be a number"
+        case "too_long":
+            return f"has more than {fault['ctx']['max_length']} items"
+        case "list_type" | "tuple_type":
+            return "must be a list"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "must be an object"
+        case _:
+            return fault["msg"].replace("Input should", "must", 1)

@@ -1,5 +1,8 @@
 """The command line. `commands` has the application and what runs a gateway; each other family has a file of its own."""
 
 from gateway.cli.commands import app, main
+from gateway.cli.tokens import tokens
+
+app.add_typer(tokens)
 
 __all__ = ["app", "main"]

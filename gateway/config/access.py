@@ -38,6 +38,11 @@ class AccessConfig(Section):
     open_metrics: bool = False
 
     @property
+    def configured_secret(self) -> str | None:
+        """The text of `admin_token`."""
+        return None if self.admin_token is None else self.admin_token.get_secret_value()
+
+    @property
     def wants_tokens(self) -> bool:
         """Whether a caller needs a token."""
         return self.mode == "tokens"

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
+from gateway.access.wanted import faults_of
 from gateway.api import answers
 from gateway.comfyui import errors, json_text
 
@@ -39,29 +39,3 @@ def valid(model: type[Model], value: Any) -> Model:
         return model.model_validate(value)
     except ValidationError as error:
         raise BodyRefused(faults_of(error)) from None
-
-
-def faults_of(error: ValidationError) -> dict[str, str]:
-    """Each field, as ``limits.rate`` or ``scopes.0`` ("" for the whole), and what is wrong about it."""
-    details = error.errors(include_url=False, include_input=False)
-    return {".".join(str(part) for part in each["loc"]): _words(each) for each in details}
-
-
-def _words(fault: ErrorDetails) -> str:
-    match fault["type"]:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return "is not known"
-        case "string_type":
-            return "must be a string"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return "must be a whole number"
-        case "float_type" | "float_parsing":
-            return "must be a number"
-        case "list_type" | "tuple_type":
-            return "must be a list"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "must be an object"
-        case _:
-            return fault["msg"].replace("Input should", "must", 1)

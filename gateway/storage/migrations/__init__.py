@@ -18,9 +18,7 @@ _one_at_a_time = threading.Lock()
 def is_newest(connection: Connection) -> bool:
     """Whether the database has the newest schema, in the connection's open transaction."""
     with _one_at_a_time:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-        head = ScriptDirectory.from_config(config).get_current_head()
+        head = ScriptDirectory.from_config(_config(connection)).get_current_head()
         return MigrationContext.configure(connection).get_current_revision() == head
 
 
@@ -30,9 +28,7 @@ def upgrade(connection: Connection, database: str) -> None:
     Raises StorageError, having changed nothing, for a database of a newer gateway or of another program.
     """
     with _one_at_a_time:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-        config.attributes["connection"] = connection
+        config = _config(connection)
         scripts = ScriptDirectory.from_config(config)
         current = MigrationContext.configure(connection).get_current_revision()
         if current == scripts.get_current_head():
@@ -46,3 +42,10 @@ def upgrade(connection: Connection, database: str) -> None:
         if current is None and inspect(connection).get_table_names():
             raise StorageError(f"database {database}: it holds the tables of another program: use another database")
         command.upgrade(config, "head")
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
