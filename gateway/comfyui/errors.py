@@ -55,6 +55,12 @@ def duplicate_prompt_id(prompt_id: str) -> dict[str, Any]:
     return error_body(DUPLICATE_PROMPT_ID, "prompt_id already exists", prompt_id, {"prompt_id": prompt_id})
 
 
+def no_good_prompt_id() -> dict[str, Any]:
+    """400: an id that cannot be had; nothing else is told of it."""
+    details = "prompt_id cannot be used; choose another one, or omit it to let the server generate one"
+    return error_body(INVALID_PROMPT_ID, "prompt_id is not valid", details)
+
+
 def no_runner_available(details: str = "", extra_info: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """503: no runner can be asked; `details` says why."""
     return error_body(NO_RUNNER_AVAILABLE, "No runner is available", details, extra_info)

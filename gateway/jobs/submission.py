@@ -133,7 +133,7 @@ class Submissions:
         number = self._number(request)
         if "prompt" not in request:
             return _refusal(400, errors.no_prompt())
-        job_id, refusal = await self._job_id(request)
+        job_id, refusal = await self._job_id(request, owner)
         if refusal is not None:
             return refusal
         job = self._job(job_id, number, request, owner)
@@ -174,22 +174,30 @@ class Submissions:
         number = self._registry.next_number()
         return -number if request.get("front") else number
 
-    async def _job_id(self, request: Mapping[str, Any]) -> tuple[str, Answer | None]:
+    async def _job_id(self, request: Mapping[str, Any], owner: str) -> tuple[str, Answer | None]:
+        """The job's id, or the refusal of the one that the client has chosen. Ids are unique among all owners, and a
+        refusal does not tell that another owner has one of that name."""
         wanted = request.get("prompt_id")
         if wanted is None:
             return str(uuid.uuid4()), None
         if not isinstance(wanted, str) or not 0 < len(wanted) <= errors.LONGEST_PROMPT_ID:
             return "", _refusal(400, errors.invalid_prompt_id())
         # The registry is asked last, so that nothing happens between its answer and the job's registration.
-        if await self._is_stored(wanted) or self._registry.get(wanted) is not None:
-            return "", _refusal(400, errors.duplicate_prompt_id(wanted))
-        return wanted, None
+        taken_by = await self._owner_of_stored(wanted)
+        live = self._registry.get(wanted)
+        if live is not None:
+            taken_by = live.owner
+        if taken_by is None:
+            return wanted, None
+        return "", _refusal(
+            400, errors.duplicate_prompt_id(wanted) if taken_by == owner else errors.no_good_prompt_id()
+        )
 
-    async def _is_stored(self, job_id: str) -> bool:
-        if not await job_rows.job_ids_exist(self._db, job_id):
-            return False
+    async def _owner_of_stored(self, job_id: str) -> str | None:
+        if await job_rows.owner_of(self._db, job_id) is None:
+            return None
         await self._db.flushed()  # the row of a refused prompt may be about to go
-        return await job_rows.job_ids_exist(self._db, job_id)
+        return await job_rows.owner_of(self._db, job_id)
 
     def _job(self, job_id: str, number: float, request: Mapping[str, Any], owner: str) -> Job:
         prompt = _prompt(request["prompt"])

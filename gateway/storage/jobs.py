@@ -148,9 +148,10 @@ async def load_job(db: Database, id: str) -> JobRow | None:  # noqa: A002  the c
     return _made(JobRow, rows[0]) if rows else None
 
 
-async def job_ids_exist(db: Database, id: str) -> bool:  # noqa: A002  the column's name
-    """Whether a job with that id was ever accepted (and not deleted), hidden or not."""
-    return bool(await db.read(select(jobs.c.id).where(jobs.c.id == id)))
+async def owner_of(db: Database, id: str) -> str | None:  # noqa: A002  the column's name
+    """Whose job has that id, if one was ever accepted (and not deleted), hidden or not."""
+    found = await db.read(select(jobs.c.owner).where(jobs.c.id == id))
+    return str(found[0][0]) if found else None
 
 
 async def load_unfinished(db: Database) -> list[JobRow]:

@@ -8,7 +8,7 @@ from support.client import Client
 from support.graphs import save_graph
 from support.pools import running_pool
 
-from gateway.storage.jobs import job_ids_exist
+from gateway.storage.jobs import owner_of
 
 VERSIONS = [{"version": "0.33.0"}, {"version": "0.3.64"}]
 
@@ -38,7 +38,7 @@ async def test_an_id_that_was_refused_can_be_used_for_the_corrected_prompt(tmp_p
     async with running_pool(tmp_path, 1) as pool, Client.connected(pool.base) as client:
         status, _ = await client.post("/prompt", {"prompt": INVALID, "prompt_id": "mine"})
         assert status == 400
-        assert not await job_ids_exist(pool.rooms.db, "mine")
+        assert await owner_of(pool.rooms.db, "mine") is None
         assert await client.submit(save_graph(1), prompt_id="mine") == "mine"
         await client.hear_end("mine")
 

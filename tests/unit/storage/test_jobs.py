@@ -13,11 +13,11 @@ from gateway.storage.jobs import (
     highest_seq,
     insert_attempt,
     insert_job,
-    job_ids_exist,
     load_attempts,
     load_finished_rows,
     load_job,
     load_unfinished,
+    owner_of,
     update_attempt,
     update_job,
 )
@@ -55,8 +55,8 @@ async def test_a_job_comes_back_as_it_went(db):
     await db.write(insert_job(row))
     assert await load_job(db, "job-1") == row
     assert await load_job(db, "job-2") is None
-    assert await job_ids_exist(db, "job-1")
-    assert not await job_ids_exist(db, "job-2")
+    assert await owner_of(db, "job-1") == ""
+    assert await owner_of(db, "job-2") is None
 
 
 async def test_an_id_or_seq_is_taken_once(db):
