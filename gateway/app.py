@@ -28,9 +28,11 @@ from gateway.files.userdata import UserData
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.overview import Overview
 from gateway.jobs.registry import link_sid
+from gateway.jobs.roster import Roster
 from gateway.metrics.collector import Rooms, RoomsCollector
 from gateway.metrics.meters import Meters
 from gateway.reload import Reloader
+from gateway.runners.addresses import EndpointRules
 from gateway.runners.errors import RunnerMisanswered, RunnerUnreachable
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -40,6 +42,7 @@ from gateway.storage.blobs import BlobStore
 from gateway.storage.database import Database
 from gateway.storage.files import OutputRow
 from gateway.storage.key_file import read_or_make
+from gateway.storage.sealing import Seal
 from gateway.tls import Certificates
 from gateway.workflows.signing import Signer
 from gateway.workflows.templates import Templates
@@ -95,14 +98,19 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         gateway_id = await _noted(db, GATEWAY_ID, uuid.uuid4().hex)
         since = int(await _noted(db, SINCE, str(clock.wall_ms())))
 
+        endpoint_rules = EndpointRules(config.endpoints.runner)
+
         def make_runner(config_of: RunnerConfig) -> Runner:
             sid = link_sid(gateway_id, config_of.name)
-            return Runner(config_of, sid, jobs, health=config.health, clock=clock)
+            return Runner(config_of, sid, jobs, health=config.health, clock=clock, rules=endpoint_rules)
 
-        for runner_config in config.runners:
+        key = read_or_make(config.data_dir / KEY_FILE)
+        roster = Roster(db, clock, Seal(key, "runners' headers"), gateway_id)
+        await roster.load(config.runners)
+        for runner_config in roster.wanted():
             pool.add(make_runner(runner_config))
         meters = _metered(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock)
-        fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
+        fleet = roster.fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
         workflows = Workflows(db, jobs, uploads, archive, clock, max_waiting=config.queue.max_pending)
         rooms.push_async_callback(workflows.close)
@@ -131,12 +139,13 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             desk=Desk(),
             archive=archive,
             fleet=fleet,
+            roster=roster,
             meters=meters,
             overview=overview,
             access=access,
             workflows=workflows,
             templates=templates,
-            signer=Signer(read_or_make(config.data_dir / KEY_FILE), clock, seconds=config.workflows.url_seconds),
+            signer=Signer(key, clock, seconds=config.workflows.url_seconds),
         )
 
 
@@ -164,7 +173,7 @@ async def serve(config: Config, read: Callable[[], Config] | None = None) -> Non
     async with gateway(config) as rooms, listening(config, rooms, certificates) as port:
         _show(await rooms.access.first_admin())
         _spare_what_lasts()
-        reloader = Reloader(config, read, rooms.fleet, certificates) if read is not None else None
+        reloader = Reloader(config, read, rooms.roster, certificates) if read is not None else None
         async with signals.reloading(reloader):
             log.info("gateway.serving", url=_url(config, port), runners=len(rooms.pool))
             await stop.wait()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.config import Config, ConfigError
-from gateway.jobs.fleet import Fleet
+from gateway.jobs.roster import Roster
 from gateway.logging import configure_logging
 from gateway.redaction import KNOWN, secrets_of
 from gateway.tls import Certificates
@@ -24,16 +24,16 @@ class Reloader:
     Args:
         config: what the gateway runs with.
         read: reads the configuration; raises ConfigError.
-        fleet: carries out what changed among the runners.
+        roster: carries out what changed among the runners.
         certificates: read again on every reload, since files are renewed under the same names; None: plain HTTP.
     """
 
     def __init__(
-        self, config: Config, read: Callable[[], Config], fleet: Fleet, certificates: Certificates | None = None
+        self, config: Config, read: Callable[[], Config], roster: Roster, certificates: Certificates | None = None
     ) -> None:
         self._config = config
         self._read = read
-        self._fleet = fleet
+        self._roster = roster
         self._certificates = certificates
         self._wanted = asyncio.Event()
 
@@ -66,7 +66,7 @@ class Reloader:
         changed = {name for name in Config.model_fields if getattr(config, name) != getattr(self._config, name)}
         if "log" in changed:
             configure_logging(config.log)
-        changes = await self._fleet.apply(config.runners)
+        changes = await self._roster.apply(config.runners)
         waiting = changed - AT_RUN_TIME
         if (config.tls.certificate is None) != (self._config.tls.certificate is None):
             waiting.add("tls")  # from HTTP to HTTPS or back

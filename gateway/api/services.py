@@ -18,6 +18,7 @@ from gateway.files.userdata import UserData
 from gateway.jobs.fleet import Fleet
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.overview import Overview
+from gateway.jobs.roster import Roster
 from gateway.metrics.meters import Meters
 from gateway.runners.pool import Pool
 from gateway.sessions.hub import Hub
@@ -48,6 +49,7 @@ class Services:
     desk: Desk
     archive: Archive
     fleet: Fleet
+    roster: Roster
     meters: Meters
     overview: Overview
     access: Gate

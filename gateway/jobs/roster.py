@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
@@ -35,6 +35,7 @@ from gateway.runners.changes import Change
 from gateway.runners.runner import AddedRunner
 from gateway.storage import runners as rows
 from gateway.storage.database import Database
+from gateway.storage.sealing import Seal, Unsealable
 
 Status = Literal["active", "disabled", "drain"]
 SLUG_MOST = 48
@@ -42,16 +43,6 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the rule of a runner's 
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9._-]+")
 
 log = structlog.get_logger(__name__)
-
-
-class Seal(Protocol):
-    """Makes secrets unreadable for the database."""
-
-    def seal(self, content: bytes) -> bytes:
-        """Unreadable."""
-
-    def open(self, sealed: bytes) -> bytes:
-        """Readable again. Raises ValueError: sealed with another key, or damaged."""
 
 
 class NotChangeable(Exception):
@@ -100,6 +91,12 @@ class Roster:
     def get(self, id: UUID) -> Entry | None:  # noqa: A002
         """The runner of that id."""
         return self._made.get(id) or next((entry for entry in self._configured.values() if entry.id == id), None)
+
+    def id_of(self, key: str) -> UUID | None:
+        """The id of the runner that has this name in the pool."""
+        return next(
+            (entry.id for entry in (*self._configured.values(), *self._made.values()) if entry.key == key), None
+        )
 
     def made_by(self, owner: str) -> int:
         """How many runners this owner has made."""
@@ -265,7 +262,7 @@ class Roster:
         """The runner of a row; None, and a word in the log, where its headers cannot be read."""
         try:
             headers = json_text.loads(self._seal.open(row.headers))
-        except ValueError as error:
+        except Unsealable as error:
             log.error("runner.headers_unreadable", runner=row.key, id=row.id, reason=str(error))
             return None
         config = AddedRunner.model_validate(

@@ -28,7 +28,7 @@ from aiohttp import web
 from blake3 import blake3
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gateway.access.callers import caller_of
+from gateway.access.callers import caller_of, require
 from gateway.api.idempotency import HEADER, KEYS, REPLAYED, KeyMalformed, KeyReused, KeyUnderWay, key_of, use_id
 from gateway.api.openapi import JSON, Answer, Endpoint, Parameter, Scope
 from gateway.api.services import services
@@ -39,6 +39,7 @@ from gateway.api.v1.forms import MULTIPART, Form, read_form
 Typed = Callable[..., Awaitable[Any]]
 ERRORS = {
     401: "No token, or one that is not taken.",
+    403: "The token lacks the scope.",
     429: "Too many requests from this address.",
     500: "The gateway failed.",
     503: "The gateway cannot do this now.",
@@ -90,7 +91,7 @@ def endpoint(
     return Endpoint(
         method=method,
         path=path,
-        handler=_Route(handler, signature, status, creates).serve,
+        handler=_Route(handler, signature, scope, status, creates).serve,
         tag=tag,
         summary=summary.rstrip("."),
         description=description.strip(),
@@ -138,6 +139,7 @@ class _Route:
 
     handler: Typed
     signature: _Signature
+    scope: Scope
     status: int
     creates: bool
 
@@ -145,6 +147,7 @@ class _Route:
         """The handler's answer, or the refusal."""
         arguments: dict[str, Any] = {}
         try:
+            require(request, self.scope)
             arguments = await self._arguments(request)
             key = key_of(request) if self.creates else None
             return await (self._call(arguments) if key is None else self._once(key, request, arguments))
