@@ -33,6 +33,7 @@ OPEN = frozenset(
         LOGIN,
         "/gateway/logout",
         "/gateway/metrics",  # decides for itself, by access.open_metrics
+        "/v1/output/{workflow_id}/{output_id}/{filename}",  # its signature says who may have it
     }
 )
 OWN_PREFIX = "/gateway/"

@@ -152,7 +152,7 @@ async def load_unanswered(db: Database) -> list[tuple[str, bool]]:
     """The ids of workflows whose submission has had no answer, in their order, and whether a job of theirs is there."""
     query = select(workflows.c.id, jobs.c.id.is_not(None)).select_from(_THEIR_JOBS)
     rows = await db.read(query.where(workflows.c.answered_at.is_(None)).order_by(workflows.c.seq))
-    return [(row[0], bool(row[1])) for row in rows]
+    return [(str(_values(row)[0]), bool(_values(row)[1])) for row in rows]
 
 
 async def highest_workflow_seq(db: Database) -> int:

@@ -58,7 +58,7 @@ def endpoint(
     handler: Typed,
     *,
     tag: str,
-    scope: Scope = "run",
+    scope: Scope | None = "run",
     status: int = 200,
     errors: Mapping[int, str] | None = None,
     form_model: type[BaseModel] | None = None,
@@ -71,7 +71,7 @@ def endpoint(
         path: under ``/v1``, with placeholders for the handler's parameters.
         handler: see the top of this module.
         tag: the resource.
-        scope: that the caller's token needs.
+        scope: that the caller's token needs; None: who calls is not asked (`authentication.OPEN` has it, too).
         status: of the answer that is good.
         errors: documented refusals beside those that every route has, by status.
         form_model: the fields of a form.
@@ -139,7 +139,7 @@ class _Route:
 
     handler: Typed
     signature: _Signature
-    scope: Scope
+    scope: Scope | None
     status: int
     creates: bool
 
@@ -147,7 +147,8 @@ class _Route:
         """The handler's answer, or the refusal."""
         arguments: dict[str, Any] = {}
         try:
-            require(request, self.scope)
+            if self.scope is not None:
+                require(request, self.scope)
             arguments = await self._arguments(request)
             key = key_of(request) if self.creates else None
             return await (self._call(arguments) if key is None else self._once(key, request, arguments))

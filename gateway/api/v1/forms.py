@@ -64,10 +64,12 @@ async def chunks(file: FileField) -> AsyncIterator[bytes]:
 
 
 async def read_form(request: web.Request) -> Form:
-    """Reads the whole body. The caller closes the form.
+    """Reads the whole body; no body at all is an empty form. The caller closes the form.
 
     Raises ApiError: 400 it is no form or has a part twice; 408 it does not come in time; 413 it is too large.
     """
+    if not request.can_read_body:
+        return Form()
     if request.content_type != MULTIPART:
         raise bad_request(f"the body must be {MULTIPART}")
     try:

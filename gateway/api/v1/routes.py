@@ -8,10 +8,16 @@ from collections.abc import Iterable
 from aiohttp import hdrs, web
 
 from gateway.api.openapi import Endpoint, Handler
-from gateway.api.v1 import runner, user
+from gateway.api.v1 import runner, template, user, workflow, workflow_outputs
 from gateway.api.v1.errors import PREFIX, ErrorAnswer, not_found, told
 
-ENDPOINTS: list[Endpoint] = [*user.ENDPOINTS, *runner.ENDPOINTS]  # in the order of the document
+ENDPOINTS: list[Endpoint] = [  # in the order of the document
+    *user.ENDPOINTS,
+    *runner.ENDPOINTS,
+    *workflow.ENDPOINTS,
+    *workflow_outputs.ENDPOINTS,
+    *template.ENDPOINTS,
+]
 
 
 def add_to(app: web.Application) -> None:
