@@ -7,6 +7,7 @@ import sys
 from typing import Literal, TextIO
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.config import LogConfig
@@ -25,6 +26,15 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stderr
+
+
+def _briefly(record: logging.LogRecord) -> bool:
+    """What is no HTTP is not worth a traceback each time: whoever reaches the port could fill the disk with them."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = "%s: %s", (record.getMessage(), type(error).__name__)
+        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+    return record.levelno >= logging.getLogger().level
 
 
 def configure_logging(config: LogConfig) -> None:
@@ -50,6 +60,7 @@ def configure_logging(config: LogConfig) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    logging.getLogger("aiohttp.server").addFilter(_briefly)  # twice is once
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 

@@ -19,6 +19,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 KEPT = frozenset({200, 201, 202, 203, 204, 205, 206, 301, 308})  # statuses of pictures that browsers may keep
 HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
+OWN_PATHS = ("/gateway/", "/v1/")
+OWN_HEADERS = {
+    hdrs.CONTENT_SECURITY_POLICY: "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 CLIENT_GONE = 499  # before its answer, as nginx counts it
 
 log = structlog.get_logger(__name__)
@@ -47,6 +55,14 @@ async def security_policy(request: web.Request, answer: web.StreamResponse) -> N
     policy = services(request).pool.security_policy()
     if policy:
         answer.headers.setdefault(hdrs.CONTENT_SECURITY_POLICY, policy)
+
+
+async def own_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    """What browsers may do with the gateway's own pages and APIs, unless they say so themselves. ComfyUI's frontend
+    would not work with these, and is left alone."""
+    if request.path.startswith(OWN_PATHS) and not isinstance(answer, web.WebSocketResponse):
+        for name, value in OWN_HEADERS.items():
+            answer.headers.setdefault(name, value)
 
 
 @web.middleware

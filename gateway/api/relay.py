@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 import structlog
@@ -65,6 +66,13 @@ SILENT_SECONDS = 600.0  # a node's own route may work for minutes before it answ
 log = structlog.get_logger(__name__)
 
 
+def leads_out(path: str) -> bool:
+    """Whether a percent-encoded path has steps upwards. They could lead out of a runner's path prefix, where a proxy
+    before it resolves them, be they encoded once or twice."""
+    decoded = unquote(unquote(path.partition("?")[0])).replace("\\", "/")
+    return any(step in (".", "..") for step in decoded.split("/")) or "\0" in decoded
+
+
 def request_headers(request: web.Request) -> CIMultiDict[str]:
     """The client's headers that a runner may see."""
     named_by_connection = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
@@ -121,6 +129,8 @@ async def relay_or_raise(
     answer_headers: Mapping[Any, str] | None = None,
 ) -> web.StreamResponse:
     """As ``relay``. Raises RunnerUnreachable: nothing reached the runner, so another one can be tried."""
+    if leads_out(path):
+        return answers.empty(404)
     body = _Body(request)
     answer: web.StreamResponse | None = None
     sent = request_headers(request) if headers is None else headers

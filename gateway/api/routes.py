@@ -109,6 +109,7 @@ def application(rooms: Services) -> web.Application:
     Origins(rooms.config.browsers).attach(app)
     app.on_response_prepare.append(middleware.cache_headers)
     app.on_response_prepare.append(middleware.security_policy)
+    app.on_response_prepare.append(middleware.own_headers)
     twice = [web.RouteDef(route.method, "/api" + route.path, route.handler, route.kwargs) for route in NATIVE]
     app.router.add_routes([*NATIVE, *twice, *logs.INTERNAL, *internal_files.INTERNAL])
     _refuse_other_methods(app, [*NATIVE, *twice], bare=rest.ALWAYS_ALLOWED)

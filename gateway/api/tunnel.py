@@ -9,7 +9,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from gateway.api import answers
-from gateway.api.relay import request_headers
+from gateway.api.relay import leads_out, request_headers
 from gateway.api.services import services
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.runners.runner import Runner
@@ -33,6 +33,8 @@ async def tunnel(request: web.Request, runner: Runner, path: str) -> web.StreamR
     Frames of the runner may have any size, the client's that of a request's body. A runner that answers with something
     else than a websocket gives its status, one that does not answer 502.
     """
+    if leads_out(path):
+        return answers.empty(404)
     headers = request_headers(request)
     for name in [name for name in headers if name.lower().startswith(OF_THE_HANDSHAKE)]:
         headers.popall(name, None)

@@ -58,8 +58,11 @@ async def static_file(request: web.Request) -> web.StreamResponse | None:
     folder = request.app.get(FRONTEND)
     if folder is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
         return None
-    path = (folder / request.path.lstrip("/")).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    try:
+        path = (folder / request.path.lstrip("/")).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            return None
+    except (OSError, ValueError):  # a name that no file system takes: too long, NUL
         return None
     return web.FileResponse(path)
 

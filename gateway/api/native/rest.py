@@ -12,7 +12,7 @@ from gateway.api import answers
 from gateway.api.asking import bound_to
 from gateway.api.choice import another_than, holder_of_named_file, names_anothers_file, runner_for
 from gateway.api.native import frontend, manager
-from gateway.api.relay import relay, relay_or_raise
+from gateway.api.relay import leads_out, relay, relay_or_raise
 from gateway.api.services import services
 from gateway.api.tunnel import is_upgrade, tunnel
 from gateway.files.staging import StagingError
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 async def rest(request: web.Request) -> web.StreamResponse:
     """A file of the frontend, else a runner's answer, streamed both ways."""
-    if request.path.startswith("/gateway/") or request.path == "/gateway" or _leads_out(request.path):
+    if request.path.startswith("/gateway/") or request.path == "/gateway" or leads_out(request.rel_url.raw_path):
         return not_found()
     if manager.changes_a_runner(request) and not services(request).config.passthrough.allow_manager:
         return manager.refusal()
@@ -75,8 +75,3 @@ def refuse_method(own: frozenset[str], bare: frozenset[str]) -> Handler:
 def not_found() -> web.Response:
     """404 as ComfyUI answers it: from its static files, empty."""
     return web.Response(status=404, content_type="application/octet-stream")
-
-
-def _leads_out(path: str) -> bool:
-    """Steps upwards could lead out of a runner's path prefix, where a proxy before it resolves them."""
-    return any(step in (".", "..") for step in path.replace("\\", "/").split("/"))
