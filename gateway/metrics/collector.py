@@ -23,6 +23,8 @@ from gateway.sessions.hub import Hub
 from gateway.storage.database import Database
 
 ARCHIVE_SECONDS = 60.0  # the archive's size is added up so often at most
+OWNERS_MOST = 100  # that are told by name
+OTHER_OWNERS = "(others)"
 LIVE_STATES = [state for state in JobState if state not in ENDS and state is not JobState.REFUSED]
 
 
@@ -61,6 +63,26 @@ class RoomsCollector(Collector):
         for state in LIVE_STATES:
             family.add_metric([state.value], counts[state])
         yield family
+        yield self._jobs_of_owners()
+
+    def _jobs_of_owners(self) -> Metric:
+        """Of the owners with the most jobs; the others' are told together."""
+        counts = Counter((job.owner, job.state.value) for job in self._rooms.jobs.registry)
+        totals = Counter[str]()
+        for (owner, _), count in counts.items():
+            totals[owner] += count
+        named = {owner for owner, _ in totals.most_common(OWNERS_MOST)}
+        told = Counter[tuple[str, str]]()
+        for (owner, state), count in counts.items():
+            told[owner if owner in named else OTHER_OWNERS, state] += count
+        family = GaugeMetricFamily(
+            "comfy_gateway_owner_jobs",
+            "Jobs that have not ended, of each owner that has any.",
+            labels=["owner", "state"],
+        )
+        for labels, count in told.items():
+            family.add_metric(labels, count)
+        return family
 
     def _runners(self) -> Iterator[Metric]:
         state = _runner_gauge("state", "1 for the state that the runner is in.", "state")

@@ -61,6 +61,8 @@ async def test_what_a_pool_at_work_tells(worked):
     found = samples(worked)
     assert value(found, "jobs", state="running") == 1
     assert value(found, "jobs", state="pending") == 1
+    assert value(found, "owner_jobs", owner="", state="running") == 1
+    assert value(found, "owner_jobs", owner="", state="pending") == 1
     assert value(found, "jobs_accepted_total") == 4
     assert value(found, "jobs_refused_total") == 1
     assert value(found, "jobs_ended_total", state="completed") == 1

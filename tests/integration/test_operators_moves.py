@@ -1,5 +1,6 @@
 """Runners are disabled, drained, removed, added and given another address while jobs run on them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -119,6 +120,8 @@ async def test_added_it_takes_the_job_that_waits(tmp_path):
         await first.held()
         async with Simulator(SimulatorOptions(name="gpu-2", draw=False)) as third:
             pool.rooms.fleet.add(RunnerConfig(name="gpu-2", endpoint=third.url))
+            async with asyncio.timeout(1):
+                await pool.until(lambda: pool.rooms.jobs.registry.held("gpu-2"))
             await client.hear_end(jobs[-1])
             assert len(third.executed) == 2
             with pytest.raises(ValueError, match="already"):
