@@ -53,7 +53,7 @@ class Gate:
         self.trail = Trail(db, clock)
         self.attempts = Attempts(config.login_attempts_per_minute)
         self._clock = clock
-        self._sockets: dict[web.Request, Identity] = {}
+        self._sockets: dict[int, tuple[web.Request, Identity]] = {}  # by the id of the request
         self._next_look: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self.tokens.on_change = self.close_dead_sockets
@@ -128,15 +128,15 @@ class Gate:
     @contextmanager
     def open_socket(self, request: web.Request, identity: Identity) -> Iterator[None]:
         """For as long as a websocket stands: it is closed when its token or its session dies."""
-        self._sockets[request] = identity
+        self._sockets[id(request)] = request, identity
         try:
             yield
         finally:
-            del self._sockets[request]
+            del self._sockets[id(request)]
 
     def close_dead_sockets(self) -> None:
         """Closes the websockets of those who would not get in any more."""
-        for request, identity in list(self._sockets.items()):
+        for request, identity in list(self._sockets.values()):
             if not self._is_alive(identity) and request.transport is not None:
                 log.info("access.socket_closed", owner=identity.owner)
                 request.transport.close()
