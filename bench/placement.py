@@ -1,5 +1,5 @@
-"""Where jobs run, compared: the mean time from arrival to end as a multiple of a bound that nobody can reach (nothing is
-ever loaded), over four mixes of models. On the policy alone, in virtual time; about a minute.
+"""Where jobs run, compared: the mean time from arrival to end as a multiple of a bound that nobody can reach, which is
+that nothing is ever loaded. Four mixes of models, on the policy alone, in virtual time; half a minute.
 
     python bench/placement.py [--seeds 5]
 """

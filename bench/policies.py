@@ -4,6 +4,7 @@ through a snapshot."""
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict, deque
 
 from virtual import Job, Pool, Worker
@@ -18,6 +19,7 @@ class AtOnce:
     def __init__(self, rule: str) -> None:
         self._rule = rule
         self._turn = 0
+        self._rng = random.Random(0)
         self._come: deque[Job] = deque()
 
     def arrived(self, job: Job, pool: Pool) -> None:
@@ -30,7 +32,7 @@ class AtOnce:
         if self._rule == "round robin":
             worker = pool.workers[self._turn % len(pool.workers)]
         elif self._rule == "least connections":
-            worker = min(pool.workers, key=lambda each: (each.held, (self._turn * 7919 + hash(each.name)) % 101))
+            worker = min(pool.workers, key=lambda each: (each.held, self._rng.random()))
         else:
             worker = min(pool.workers, key=lambda each: (each.held / each.speed, -each.speed))
         return self._come.popleft(), worker

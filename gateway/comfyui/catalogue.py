@@ -64,7 +64,8 @@ class ComboInput:
 
 @dataclass(frozen=True, slots=True)
 class NodeClass:
-    """A node class of one runner; `inputs` are all names in the definition's order, `required` those it needs."""
+    """A node class of one runner; `inputs` are all names in the definition's order, `required` those it needs;
+    `outputs` are the types of what it gives out."""
 
     name: str
     python_module: str
@@ -72,6 +73,7 @@ class NodeClass:
     combos: Mapping[str, ComboInput]
     required: frozenset[str]
     inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def missing_from(catalogue: Catalogue, prompt: object, *, provided: Container[An
 
 def _node_class(name: str, definition: Mapping[str, Any]) -> NodeClass:
     specs = list(definitions.input_specs(definition))
+    given = definition.get("output")
     return NodeClass(
         name=name,
         python_module=str(definition.get("python_module", "")),
@@ -136,6 +139,7 @@ def _node_class(name: str, definition: Mapping[str, Any]) -> NodeClass:
             key for section, key, spec in specs if section == "required" and not definitions.is_dynamic(spec)
         ),
         inputs=tuple(key for _, key, _ in specs),
+        outputs=tuple(kind for kind in given if isinstance(kind, str)) if isinstance(given, list) else (),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.comfyui import graph
 from gateway.comfyui.catalogue import Catalogue
+from gateway.scheduling.models import is_loader, is_model_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,15 @@ class Needs:
     """What a runner must have. Jobs with equal needs can run on the same runners, so this is a key.
 
     ``values`` are the combo values the graph names, as (node class, input, value); uploads are not among them.
+    ``models`` are those of the values that are files which a loader brings into memory. ``owner`` is told only where a
+    runner is reserved for that owner.
     """
 
     tags: frozenset[str]
     classes: frozenset[str]
     values: frozenset[tuple[str, str, Any]]
+    models: frozenset[str] = frozenset()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,17 @@ class Verdict:
 FITS = Verdict(True, "")
 
 
-def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalogue) -> Needs:
+def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalogue, owner: str = "") -> Needs:
     """Draws the needs from a graph.
 
     Args:
         prompt: the graph as the client sent it; what is not a node is passed over.
         tags: the job's tags.
         catalogue: of the whole pool; it tells which inputs are combos.
+        owner: the job's, where a runner is reserved for it.
     """
     values = set()
+    models = set()
     for literal in graph.literal_inputs(prompt):
         node_class = catalogue.classes.get(literal.class_type)
         combo = node_class.combos.get(literal.name) if node_class else None
@@ -49,7 +56,9 @@ def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalog
             continue
         chosen = literal.value if isinstance(literal.value, list) else [literal.value]
         values |= {(literal.class_type, literal.name, value) for value in chosen if _is_plain(value)}
-    return Needs(tags, graph.class_types(prompt), frozenset(values))
+        if node_class is not None and is_loader(node_class):
+            models |= {value for value in chosen if is_model_file(value)}
+    return Needs(tags, graph.class_types(prompt), frozenset(values), frozenset(models), owner)
 
 
 def tags_fit(wanted: frozenset[str], offered: frozenset[str]) -> bool:
