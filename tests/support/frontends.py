@@ -40,7 +40,11 @@ class Frontend:
 FRONTENDS = (Frontend("1.27.10", "0.3.64", QueueTab), Frontend("1.58.1", "0.33.0", JobsPanel))
 
 
-async def seen_before(base: str) -> None:
-    """Makes the server at ``base`` one whose user is no newcomer."""
-    async with aiohttp.ClientSession() as http, http.post(f"{base}/api/settings", json=SETTINGS) as answer:
+async def seen_before(base: str, token: str | None = None) -> None:
+    """Makes the server at ``base`` one whose user, or the owner of this token, is no newcomer."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"{base}/api/settings", json=SETTINGS) as answer,
+    ):
         assert answer.status == 200, await answer.text()

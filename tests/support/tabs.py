@@ -43,9 +43,10 @@ RUN = 'button[data-testid="queue-button"], [data-testid="queue-button"] button'
 
 @asynccontextmanager
 async def open_tab(
-    chromium: str, base: str, frontend: str, shots: str, *, size: ViewportSize | None = None
+    chromium: str, base: str, frontend: str, shots: str, *, size: ViewportSize | None = None, token: str | None = None
 ) -> AsyncIterator[Tab]:
-    """A tab on the page at ``base``; ``shots`` names the folder for pictures of it."""
+    """A tab on the page at ``base``, logged in with a token where one is given; ``shots`` names the folder for pictures
+    of it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         try:
@@ -54,6 +55,8 @@ async def open_tab(
             folder = ARTEFACTS / "screenshots" / frontend / shots
             shutil.rmtree(folder, ignore_errors=True)
             tab = Tab(page, base, folder)
+            if token is not None:
+                await tab.log_in(token)
             await tab.load()
             yield tab
             await tab.shoot("end")
@@ -79,6 +82,14 @@ class Tab:
         """Loads, or reloads, the page and waits until the frontend is at work."""
         await self.page.goto(self.base, wait_until="load")
         await self.page.wait_for_function(READY)
+
+    async def log_in(self, token: str) -> None:
+        """Gives the login page a token, and waits for the page that comes after it."""
+        await self.page.goto(self.base, wait_until="load")
+        await self.page.get_by_label("Token").fill(token)
+        await self.shoot("login")
+        async with self.page.expect_navigation(url=lambda url: "/gateway/login" not in url):
+            await self.page.get_by_role("button", name="Log in").click()
 
     async def shoot(self, name: str) -> None:
         """Keeps a picture of the tab."""
