@@ -1,8 +1,9 @@
 """One address space for the files of all runners, for each owner: which public name a runner's file gets, and back.
 
 Every runner counts its own `ComfyUI_00001_.png`. Here a file keeps its name where that is free, and else gets the name
-that one server would have given. Names are never guessed: what isn't here has no file. An owner's names and numbers
-are its own: they tell nothing of what others have made, and two owners may have the same.
+that one server would have given. Names are never guessed: what isn't here has no file. An owner's names are its own,
+and two owners may have the same. Numbers count what the owner has made, since the runners' would tell how much others
+have; without tokens the one owner sees the runners' own.
 
 A runner's file may be several owners' output, under a name of each: a cached node's files are those of the job that ran
 it, whoever's that was.
@@ -173,8 +174,7 @@ class OutputNames:
         mine = self._rows_of(own).get(owner)
         if mine is not None:
             return _public(mine)
-        file = own[1]
-        name = file if self._is_free(owner, file) else self._next_name(owner, file)
+        name = self._first_name(owner, own[1])
         row = self._row(job_id, own, name, owner, before.generation)
         self._change(replace(row, content_hash=before.content_hash, size=before.size))
         return name
@@ -188,7 +188,7 @@ class OutputNames:
             if row is not mine or not written_over:
                 self._change(replace(row, lost=True))
         if mine is None:
-            return file if self._is_free(owner, file) else self._next_name(owner, file)
+            return self._first_name(owner, file)
         return _public(mine) if written_over else self._next_name(owner, file)
 
     def _row(self, job_id: str, own: _RunnerFile, name: OutputFile, owner: str, generation: int) -> OutputRow:
@@ -209,16 +209,23 @@ class OutputNames:
     def _is_free(self, owner: str, name: OutputFile) -> bool:
         return self._named(owner, name) is None and not self._reserved(name.type, name.subfolder, name.filename, owner)
 
+    def _first_name(self, owner: str, file: OutputFile) -> OutputFile:
+        """The name of a runner's file that has none of this owner's yet: the runner's own, if it is free and tells
+        nothing of others."""
+        tells_of_others = owner and names.split_counter(file.filename) is not None
+        return file if not tells_of_others and self._is_free(owner, file) else self._next_name(owner, file)
+
     def _next_name(self, owner: str, file: OutputFile) -> OutputFile:
         """The name that one server would have given: the number after the highest of its prefix, whatever the
         extension (ComfyUI folder_paths.get_save_image_path); a name without a number gets `stem_00002_.ext`."""
         counter = names.split_counter(file.filename)
+        at_least = counter.number if counter is not None and not owner else 0
         if counter is None:
             stem, extension = posixpath.splitext(file.filename)
-            counter = names.Counter(stem, 1, 5, f"_{extension}")
+            counter, at_least = names.Counter(stem, 1, 5, f"_{extension}"), 1
         highest = self._spaces.setdefault(owner, _Space()).highest
         key = (file.type, file.subfolder, counter.prefix)
-        number = max(highest.get(key, 0), counter.number)
+        number = max(highest.get(key, 0), at_least)
         while True:
             number += 1
             name = replace(file, filename=names.format_counter(counter, number))

@@ -26,10 +26,18 @@ class Client:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, base: str, *, sid: str | None = None, flags: dict[str, Any] | None = None, mode: str | None = None
+        cls,
+        base: str,
+        *,
+        sid: str | None = None,
+        flags: dict[str, Any] | None = None,
+        mode: str | None = None,
+        token: str | None = None,
     ) -> AsyncIterator[Self]:
-        """A client whose websocket stands; ``flags`` are sent as its first frame, ``mode`` is in its query."""
-        async with aiohttp.ClientSession() as http:
+        """A client whose websocket stands; ``flags`` are sent as its first frame, ``mode`` is in its query, ``token``
+        comes with every request."""
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        async with aiohttp.ClientSession(headers=headers) as http:
             client = cls(base, http, sid or uuid.uuid4().hex)
             query = {"clientId": client.sid} | ({"mode": mode} if mode is not None else {})
             async with http.ws_connect(f"{base}/ws", params=query, max_msg_size=0) as socket:

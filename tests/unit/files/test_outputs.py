@@ -279,8 +279,8 @@ class TestOwners:
     async def test_each_owner_counts_for_itself(self, outputs):
         for job, owner in enumerate(("anna", "bert", "anna")):
             await assign(outputs, str(job), f"runner-{job}", "a_00001_.png", owner=owner)
-        for owner, names in (("anna", ["a_00002_.png", "a_00001_.png"]), ("bert", ["a_00001_.png"]), ("cleo", [])):
-            assert [row.filename for row in outputs.newest("output", "", owner)] == names
+        for owner, listed in (("anna", ["a_00002_.png", "a_00001_.png"]), ("bert", ["a_00001_.png"]), ("cleo", [])):
+            assert [row.filename for row in outputs.newest("output", "", owner)] == listed
         assert outputs.find("output", "", "a_00001_.png", "bert").runner == "runner-1"
         assert outputs.find("output", "", "a_00002_.png", "bert") is None
         assert outputs.find("output", "", "a_00001_.png") is None
@@ -289,15 +289,20 @@ class TestOwners:
     async def test_a_cached_file_of_anothers_job_gets_a_name_of_ones_own(self, db, outputs):
         await assign(outputs, "1", "west", "a_00001_.png", owner="bert")
         await assign(outputs, "2", "east", "a_00007_.png", owner="anna")
-        await outputs.archived(outputs.find("output", "", "a_00007_.png", "anna"), "ab" * 32, 7)
+        await outputs.archived(outputs.find("output", "", "a_00001_.png", "anna"), "ab" * 32, 7)
         name = await assign(outputs, "3", "east", "a_00007_.png", fresh=False, owner="bert")
+        assert name == "a_00002_.png"
         for known in (outputs, await reloaded(db)):
             row = known.find("output", "", name, "bert")
             assert (row.runner, row.runner_filename, row.job_id) == ("east", "a_00007_.png", "3")
             assert (row.content_hash, row.size) == ("ab" * 32, 7)
-            assert known.find("output", "", "a_00007_.png", "anna").job_id == "2"
-            for owner in ("anna", "bert"):
-                assert await assign(known, "9", "east", "a_00007_.png", fresh=False, owner=owner) == name
+            assert known.find("output", "", "a_00001_.png", "anna").job_id == "2"
+            for owner, wanted in (("anna", "a_00001_.png"), ("bert", name)):
+                assert await assign(known, "9", "east", "a_00007_.png", fresh=False, owner=owner) == wanted
+
+    async def test_a_name_without_a_number_is_kept_where_it_is_free(self, outputs):
+        for job, (owner, wanted) in enumerate((("anna", "a.png"), ("bert", "a.png"), ("anna", "a_00002_.png"))):
+            assert await assign(outputs, str(job), f"runner-{job}", "a.png", owner=owner) == wanted
 
     async def test_a_file_that_is_written_over_is_lost_to_all_who_had_it(self, db, outputs):
         for file in ("a_00001_.png", "plain.png"):
