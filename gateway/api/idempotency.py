@@ -29,7 +29,7 @@ from gateway.storage.database import Database
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 LIFE_MS = 24 * 60 * 60 * 1_000
-_NEW_ID = "gateway.new_id"
+_NEW_ID = web.RequestKey("new_id", UUID)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -131,5 +131,4 @@ def use_id(request: web.Request, given: UUID) -> None:
 
 def new_id(request: web.Request) -> UUID:
     """The id (UUIDv4) under which this request makes its resource; where one is there already, it has been made."""
-    found = request.get(_NEW_ID)
-    return found if isinstance(found, UUID) else uuid.uuid4()
+    return request.get(_NEW_ID) or uuid.uuid4()

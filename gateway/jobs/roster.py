@@ -31,6 +31,7 @@ from gateway.clock import Clock
 from gateway.comfyui import json_text
 from gateway.config import RunnerConfig
 from gateway.jobs.fleet import Fleet, UnknownRunner
+from gateway.redaction import KNOWN, secrets_of
 from gateway.runners.changes import Change
 from gateway.runners.runner import AddedRunner
 from gateway.storage import runners as rows
@@ -178,8 +179,7 @@ class Roster:
             config = AddedRunner(name=key, endpoint=endpoint, tags=tuple(tags), headers=dict(headers or {}))
             now = self._clock.wall_ms()
             entry = Entry(id, owner, name, config, now, now, is_configured=False)
-            await self._db.write(rows.upsert_runner(self._row(entry)))
-            self._made[id] = entry
+            await self._store(entry)
             self.fleet.add(config)
         return entry
 
@@ -218,6 +218,7 @@ class Roster:
                 self.fleet.remove(entry.key, seconds)
 
     async def _store(self, entry: Entry) -> None:
+        KNOWN.add(secrets_of(entry.config))
         await self._db.write(rows.upsert_runner(self._row(entry)))
         self._made[entry.id] = entry
 
@@ -274,4 +275,5 @@ class Roster:
                 "status": row.status,
             }
         )
+        KNOWN.add(secrets_of(config))
         return Entry(UUID(row.id), row.owner, row.name, config, row.created_at, row.updated_at, is_configured=False)

@@ -197,7 +197,7 @@ class _Route:
             if wanted.body is not None:
                 found["body"] = wanted.body.model_validate_json(await _read(request))
         except ValidationError as error:
-            raise of_validation(error.errors(include_url=False, include_input=False)) from None
+            raise of_validation(error) from None
         if wanted.takes_form:
             found["form"] = await read_form(request)
         return found

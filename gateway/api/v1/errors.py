@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.comfyui import json_text
@@ -55,9 +55,9 @@ def told(error: ApiError) -> ErrorAnswer:
     return ErrorAnswer(error.status, error.message, error.headers)
 
 
-def of_validation(details: Sequence[ErrorDetails]) -> ApiError:
+def of_validation(error: ValidationError) -> ApiError:
     """400 in the words of the first fault that pydantic found, with the field's path: ``name cannot be empty``."""
-    first = details[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"] if part != "[key]")
     return bad_request(_words(field, first))
 

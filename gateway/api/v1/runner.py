@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import SecretStr, ValidationError
 
 from gateway.access.callers import caller_of
 from gateway.access.trail import audit
 from gateway.api.idempotency import new_id
 from gateway.api.services import Services, services
 from gateway.api.v1.endpoint import endpoint
-from gateway.api.v1.errors import ApiError, bad_request, not_found
+from gateway.api.v1.errors import ApiError, bad_request, not_found, of_validation
 from gateway.api.v1.models import at
 from gateway.api.v1.runner_models import (
     MASK,
@@ -55,18 +57,18 @@ async def create_runner(request: web.Request, body: NewRunner) -> Runner:
     most = rooms.config.v1.max_runners
     if most is not None and rooms.roster.made_by(owner) >= most and rooms.roster.get(runner_id) is None:
         raise ApiError(403, "Runner limit exceeded for your tier")
+    headers = _meant(body.headers or {}, {})
     try:
-        headers = unmasked(body.headers or {}, {})
-    except KeyError as error:
-        raise bad_request(f"headers.{error.args[0]} needs a value") from None
-    entry = await rooms.roster.make(
-        runner_id,
-        owner,
-        body.name,
-        endpoint=_permitted(rooms, body.endpoint),
-        tags=body.tags or (),
-        headers=headers,
-    )
+        entry = await rooms.roster.make(
+            runner_id,
+            owner,
+            body.name,
+            endpoint=_permitted(rooms, body.endpoint),
+            tags=body.tags or (),
+            headers=headers,
+        )
+    except ValidationError as error:
+        raise of_validation(error) from None
     audit(request, "runner.create", entry.key, id=str(entry.id), endpoint=entry.config.endpoint)
     return _shown(rooms, entry)
 
@@ -99,6 +101,8 @@ async def update_runner(request: web.Request, runner_id: UUID, body: RunnerChang
         changed = await rooms.roster.change(runner_id, name=body.name, **changes)
     except NotChangeable:
         raise ApiError(403, CONFIGURED) from None
+    except ValidationError as error:
+        raise of_validation(error) from None
     except (KeyError, UnknownRunner):
         raise not_found() from None
     audit(request, "runner.change", changed.key, id=str(changed.id), keys=sorted(changes))
@@ -161,16 +165,18 @@ def _permitted(rooms: Services, url: str) -> str:
     return url
 
 
-def _headers(rooms: Services, entry: Entry, body: RunnerChange) -> dict[str, str] | None:
+def _headers(rooms: Services, entry: Entry, body: RunnerChange) -> dict[str, SecretStr] | None:
     """The new headers, None where they stay. They are secrets: who cannot read them cannot have them sent elsewhere."""
     known = entry.config.plain_headers()
     kept = body.headers is None or any(value.get_secret_value() == MASK for value in body.headers.values())
     if kept and known and not rooms.config.v1.show_headers and _is_elsewhere(entry, body.endpoint):
         raise bad_request("endpoint is another server: send the values of its headers too, or {} for none")
-    if body.headers is None:
-        return None
+    return None if body.headers is None else _meant(body.headers, known)
+
+
+def _meant(sent: Mapping[str, SecretStr], known: Mapping[str, str]) -> dict[str, SecretStr]:
     try:
-        return {name: value.get_secret_value() for name, value in unmasked(body.headers, known).items()}
+        return unmasked(sent, known)
     except KeyError as error:
         raise bad_request(f"headers.{error.args[0]} needs a value") from None
 

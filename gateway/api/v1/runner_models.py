@@ -102,10 +102,13 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def unmasked(sent: Mapping[str, SecretStr], known: Mapping[str, str]) -> dict[str, SecretStr]:
-    """The headers that are meant, where some came back as they were read. Raises KeyError: a header's name, which has
-    no value to be kept."""
+    """The headers that are meant, where some came back as they were read. Raises KeyError with the header's name: it
+    has no value to be kept."""
     values = {name.lower(): value for name, value in known.items()}
-    return {
-        name: SecretStr(values[name.lower()]) if value.get_secret_value() == MASK else value
-        for name, value in sent.items()
-    }
+    meant = dict(sent)
+    for name, value in sent.items():
+        if value.get_secret_value() == MASK:
+            if name.lower() not in values:
+                raise KeyError(name)
+            meant[name] = SecretStr(values[name.lower()])
+    return meant

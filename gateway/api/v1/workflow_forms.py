@@ -37,7 +37,7 @@ def fields_of(form: Form, model: type[Fields]) -> Fields:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise of_validation(error.errors(include_url=False, include_input=False)) from None
+        raise of_validation(error) from None
 
 
 async def graph_in(form: Form, name: str) -> dict[str, Any]:
