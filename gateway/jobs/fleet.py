@@ -259,7 +259,8 @@ class Fleet:
             if not left:
                 break
             with suppress(TimeoutError):
-                await asyncio.wait_for(turned.wait(), self._pause(leaving, left))
+                async with asyncio.timeout(self._pause(leaving, left)):
+                    await turned.wait()
         log.info("runner.empty", runner=runner.name, removes=leaving.removes)
         if leaving.removes:
             await self._let_go(runner)
@@ -291,7 +292,8 @@ class Fleet:
 
     async def _let_go(self, runner: Runner) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rescue(runner.name), self._drain_seconds)
+            async with asyncio.timeout(self._drain_seconds):
+                await self._rescue(runner.name)
         self._pool.remove(runner.name)
         del self._leaving[runner.name]
         log.info("runner.removed", runner=runner.name)
@@ -309,7 +311,8 @@ class Fleet:
         self._stay(runner.name)
         runner.reconfigure(change.config.model_copy(update={"status": "disabled"}))  # nothing new meanwhile
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._posts_answered(runner.name), self._drain_seconds)
+            async with asyncio.timeout(self._drain_seconds):
+                await self._posts_answered(runner.name)
         is_elsewhere = "endpoint" in change.keys
         if is_elsewhere:
             await self._take_back(runner)

@@ -119,7 +119,8 @@ class RunnerClient:
     async def retire(self, seconds: float) -> None:
         """Closes every connection once no call is under way, or after so many seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         await self.close()
 
     async def request(

@@ -85,7 +85,8 @@ class Link:
                 wait = RECONNECT_FIRST_SECONDS
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), wait)
+                async with asyncio.timeout(wait):  # wait_for may lose a cancellation, before Python 3.12
+                    await self._wake.wait()
             except TimeoutError:
                 wait = min(wait * 2, RECONNECT_MOST_SECONDS)
 

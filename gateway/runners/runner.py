@@ -372,7 +372,9 @@ class Runner:
         while True:
             self._check_now.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._check_now.wait(), self._settings.interval_seconds)
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with what it waits for.
+                async with asyncio.timeout(self._settings.interval_seconds):
+                    await self._check_now.wait()
             try:
                 await self._check()
             except Exception:  # a fault in what follows from a check must not end the checks

@@ -171,6 +171,12 @@ def tabs_are_told_one_job_after_the_other(after: Aftermath) -> Iterator[Fault]:
                 live = None
 
 
+def the_pool_is_as_the_operator_has_it(after: Aftermath) -> Iterator[Fault]:
+    configured = [simulator.options.name for simulator in after.simulators]
+    if after.pool != configured:
+        yield None, f"the pool is {after.pool}, the configuration has {configured}"
+
+
 def nothing_is_left_anywhere(after: Aftermath) -> Iterator[Fault]:
     for simulator in after.simulators:
         if simulator.state.queue.remaining:
@@ -253,6 +259,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     every_picture_is_its_jobs,
     every_input_is_the_one_named,
     tabs_are_told_one_job_after_the_other,
+    the_pool_is_as_the_operator_has_it,
     nothing_is_left_anywhere,
     database_equals_memory,
     refused_leaves_no_trace,

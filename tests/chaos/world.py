@@ -51,6 +51,7 @@ class Aftermath:
     alive: list[str] = field(default_factory=list)  # jobs in the registry
     open_attempts: list[str] = field(default_factory=list)
     waiting: int = 0
+    pool: list[str] = field(default_factory=list)  # names, in the pool's order
     listed: list[str] = field(default_factory=list)  # ids of the history's listing, in its order
     rows: dict[str, sqlite3.Row] = field(default_factory=dict)
     attempts: dict[str, list[sqlite3.Row]] = field(default_factory=dict)
@@ -556,4 +557,5 @@ def _look_inside(rooms: Services, after: Aftermath) -> None:
         if attempt.state in AttemptState
     ]
     after.waiting = len(registry.waiting)
+    after.pool = [runner.name for runner in rooms.pool]
     after.listed = [str(row["id"]) for row in rooms.jobs.history.rows(None)]

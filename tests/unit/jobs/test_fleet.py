@@ -161,3 +161,18 @@ async def test_an_end_that_could_not_be_written_can_be_tried_again(room, monkeyp
         with pytest.raises(StorageError):
             await room.endings.ended_on_runner(attempt, room.runner.history[attempt.runner_prompt_id])
     assert (attempt.is_open, attempt.is_closing) == (True, False)
+
+
+async def test_enabled_in_the_moment_in_which_it_is_empty_it_is_not_emptied_any_more(room):
+    """Its last job ends, and it is enabled before anybody has acted on that: a runner that was to be removed would go
+    although it was put back."""
+    attempt = await room.running()
+    room.fleet.drain("gpu-0", 60)
+    for _ in range(5):
+        await asyncio.sleep(0)  # it waits for its job
+    leaving = room.fleet.leaving("gpu-0").task
+    room.registry.turn_attempt(attempt, AttemptState.ENDED)
+    room.fleet.enable("gpu-0")
+    await asyncio.wait({leaving})
+    assert leaving.cancelled()
+    assert room.fleet.leaving("gpu-0") is None
