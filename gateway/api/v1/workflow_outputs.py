@@ -26,8 +26,8 @@ from gateway.storage.workflows import WorkflowSeen
 
 PATTERN = "/v1/output/{workflow_id}/{output_id}/{filename}"
 TAG_CHARACTERS = 32  # of the content's hash, in an ETag
-CACHING = {hdrs.CACHE_CONTROL: "private, max-age=3600"}  # by whoever has the URL, not by what lies between
-NEVER_KEPT = {hdrs.CACHE_CONTROL: "no-store"}
+CACHING = {str(hdrs.CACHE_CONTROL): "private, max-age=3600"}  # by whoever has the URL, not by what lies between
+NEVER_KEPT = {str(hdrs.CACHE_CONTROL): "no-store"}
 
 
 class Signature(Request):
