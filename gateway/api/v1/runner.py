@@ -21,6 +21,7 @@ from gateway.api.v1.runner_models import (
     Emptying,
     Health,
     NewRunner,
+    Recent,
     Runner,
     RunnerChange,
     Runners,
@@ -30,6 +31,7 @@ from gateway.api.v1.runner_models import (
     unmasked,
 )
 from gateway.api.v1.user import user_id
+from gateway.api.v1.workflow_models import Workflow, compact
 from gateway.jobs.fleet import UnknownRunner
 from gateway.jobs.roster import Entry, NotChangeable
 from gateway.runners.addresses import EndpointRefused, EndpointRules
@@ -149,6 +151,14 @@ async def interrupt_runner(request: web.Request, runner_id: UUID) -> None:
         raise RunnerMisanswered(runner.name, f"POST /interrupt answered {reply.status}", reply.status)
 
 
+async def get_history(request: web.Request, runner_id: UUID, query: Recent) -> list[Workflow]:
+    """List the newest workflows that a runner was given: the caller's, or everyone's to an admin."""
+    entry, caller = _entry(request, runner_id), caller_of(request)
+    owner = None if caller.is_admin else caller.owner
+    heads = await services(request).workflows.recent_on_runner(entry.key, owner=owner, limit=query.limit)
+    return [compact(request, head) for head in heads]
+
+
 def _entry(request: web.Request, runner_id: UUID) -> Entry:
     entry = services(request).roster.get(runner_id)
     if entry is None:
@@ -263,6 +273,14 @@ ENDPOINTS = [
         tag="runner",
         scope="manage",
         errors={404: "No such runner.", 500: "The runner did not answer."},
+    ),
+    endpoint(
+        "GET",
+        "/v1/runner/{runner_id}/history",
+        get_history,
+        tag="runner",
+        scope="manage",
+        errors={404: "No such runner."},
     ),
     endpoint(
         "POST",

@@ -63,6 +63,12 @@ class Emptying(BaseModel):
     )
 
 
+class Recent(BaseModel):
+    """How much of a runner's history."""
+
+    limit: int = Field(10, ge=1, le=100, description="How many at most.")
+
+
 class Health(View):
     """Whether a runner can be used now, and why not."""
 

@@ -1,6 +1,7 @@
 """``/v1/runner``: every call of the specification, its example and its errors; what becomes of runners through reloads
 and restarts."""
 
+import json
 import re
 import socket
 import time
@@ -192,7 +193,8 @@ async def test_a_query_out_of_range_is_400(api, query, message):
 
 
 @pytest.mark.parametrize(
-    ("method", "more"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/interrupt"), ("POST", "/drain")]
+    ("method", "more"),
+    [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/interrupt"), ("POST", "/drain"), ("GET", "/history")],
 )
 async def test_an_unknown_runner_is_404_and_a_bad_id_400(api, method, more):
     body = {} if method == "PUT" else None
@@ -448,6 +450,27 @@ async def test_interrupting_one_that_is_idle_is_fine(api):
 async def test_interrupting_one_that_cannot_be_reached_is_500(api):
     runner = await api.post("/v1/runner", {"name": "gone", "endpoint": unused_url()}, 201)
     assert "runner gone did not answer" in await api.post(f"/v1/runner/{runner['id']}/interrupt", None, 500)
+
+
+# history
+
+
+async def test_its_history_is_the_newest_workflows_that_it_was_given(tmp_path):
+    async with gateway_api(tmp_path, 2) as api:
+        runners = {each["key"]: f"/v1/runner/{each['id']}" for each in (await api.get("/v1/runner"))["runners"]}
+        await api.put(runners["gpu-1"], {"status": "disabled"})
+        made = []
+        for number in range(12):
+            form = aiohttp.FormData({"name": f"w{number}"})
+            form.add_field("workflow_json", json.dumps(save_graph(number)), filename="graph.json")
+            made.append(await api.call("POST", "/v1/workflow", 201, data=form))
+        await api.pool.until(lambda: len(api.pool.executed) == 12)
+        history = await api.get(runners["gpu-0"] + "/history")
+        assert [workflow["name"] for workflow in history] == [f"w{number}" for number in range(11, 1, -1)]
+        assert history[0].keys() == made[0].keys()
+        assert len(await api.get(runners["gpu-0"] + "/history", limit=100)) == 12
+        assert await api.get(runners["gpu-1"] + "/history") == []
+        await api.get(runners["gpu-0"] + "/history", 400, limit=101)
 
 
 # idempotency
