@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from chaos.aftermath import Aftermath
 from chaos.clients import FROM_INPUT, Submission
 from chaos.inputs import colour_of
 from chaos.traces import DONE, START, fault_in
-from chaos.world import Aftermath
 from support.png import seed_of
 
 from gateway.jobs.states import ENDS, OPEN_ATTEMPTS

@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import structlog
 from chaos import storage
+from chaos.aftermath import Aftermath
 from chaos.clients import ChaosClient, Submission, chosen_id
+from chaos.configuration import configured
 from chaos.inputs import Colour, colour_of, upload_of
 from chaos.life import Life, bury
 from chaos.schedule import CLIENTS, MODES, RUNNERS, VERSIONS, Step
 from chaos.storage import StorageTrouble
 
-from gateway.api.services import Services
 from gateway.config import Config
 from gateway.jobs.states import AttemptState
 from gateway.simulator import Simulator, SimulatorOptions
@@ -35,42 +34,6 @@ STILL_SECONDS = 0.16  # how long everything must be at rest: three health checks
 POLL_SECONDS = 0.02
 IMAGES = frozenset({"upload", "overwrite", "output"})
 NOISE = frozenset({"link.not_open", "runner.catalogue", "session.connected", "session.disconnected", "log.configured"})
-
-
-@dataclass
-class Aftermath:
-    """What is there once everything has come to rest; ``rows`` and ``attempts`` are read from the database's file after
-    the gateway has ended."""
-
-    submissions: list[Submission]
-    clients: list[ChaosClient]
-    simulators: list[Simulator]
-    entries: dict[str, Any] = field(default_factory=dict)  # GET /history/{id}
-    pictures: dict[str, list[tuple[str, int, bytes]]] = field(default_factory=dict)  # (file name, status, body)
-    remaining: int = -1  # GET /prompt
-    alive: list[str] = field(default_factory=list)  # jobs in the registry
-    open_attempts: list[str] = field(default_factory=list)
-    waiting: int = 0
-    pool: list[str] = field(default_factory=list)  # names, in the pool's order
-    listed: list[str] = field(default_factory=list)  # ids of the history's listing, in its order
-    rows: dict[str, sqlite3.Row] = field(default_factory=dict)
-    attempts: dict[str, list[sqlite3.Row]] = field(default_factory=dict)
-    revived: int = 0  # restarts of runners that had forgotten nothing: what ran began again, as the same attempt
-    statuses: set[int] = field(default_factory=set)  # with which runners were told to answer
-    in_doubt: set[str] = field(default_factory=set)  # jobs whose POST had no answer
-    errors: list[str] = field(default_factory=list)
-    tasks_left: list[str] = field(default_factory=list)
-    uploads: dict[str, set[Colour]] = field(default_factory=dict)  # what was ever uploaded under a name
-    unstored: set[str] = field(default_factory=set)  # jobs whose end was told although it could not be stored yet
-    restless: str = ""  # what did not come to rest in time
-
-    def lost(self, job: str) -> int:
-        """How many attempts of a job were lost."""
-        return sum(row["state"] == "lost" for row in self.attempts.get(job, ()))
-
-    def given_up(self, job: str) -> int:
-        """How many attempts of a job were lost, or taken from their runner by the operator."""
-        return sum(row["state"] in ("lost", "moved") for row in self.attempts.get(job, ()))
 
 
 class World:
@@ -224,38 +187,7 @@ class World:
             await self._reload()
 
     def _config(self) -> Config:
-        return Config.model_validate(
-            {
-                "server": {"port": self._port},
-                "data_dir": self._folder,
-                "database": {"synchronous": "normal"},
-                "frontend": {"source": "none"},
-                "health": {
-                    "interval_seconds": 0.05,
-                    "timeout_seconds": 0.2,
-                    "grace_seconds": 0.3,
-                    "connect_seconds": 0.2,
-                    "stuck_seconds": 0.4,
-                },
-                "dispatch": {"post_timeout_seconds": 0.3},
-                "failover": {"drain_seconds": 0.2},
-                "runners": [self._entry(number) for number in range(RUNNERS) if self._moves.get(number) != "removed"],
-            }
-        )
-
-    def _entry(self, number: int) -> dict[str, Any]:
-        """A runner in the operator's list."""
-        simulator, move = self.simulators[number], self._moves.get(number)
-        entry: dict[str, Any] = {"name": simulator.options.name, "endpoint": simulator.url}
-        if move in ("disabled", "drain"):
-            entry["status"] = move
-        elif move == "endpoint":  # another name of the same server
-            entry["endpoint"] = f"http://localhost:{simulator.port}"
-        elif move == "headers":
-            entry["headers"] = {"X-Room": "7"}
-        elif move == "prefetch":
-            entry["prefetch"] = 3
-        return entry
+        return configured(self._port, self._folder, self.simulators, self._moves)
 
     async def _do_operate(self, runner: int, move: str, seconds: float) -> None:
         """The list of runners is changed and read again, and later changed back."""
@@ -472,9 +404,9 @@ class World:
         listed = json.loads(whole[1]) if whole is not None else {}
         for job in {*listed, *(each.job for each in self.submissions if each.job is not None)}:
             await self._read(job, after)
-        await self._lives[-1].ask(lambda rooms: _look_inside(rooms, after))
+        await self._lives[-1].ask(after.look_inside)
         after.tasks_left = await self._lives[-1].stop()
-        self._read_database(after)
+        after.read_database(self._folder / "gateway.db")
         return after
 
     async def _lift(self) -> None:
@@ -537,25 +469,3 @@ class World:
         for item in items:
             answer = await self.clients[0].get("/view", **item)
             pictures.append((item["filename"], *(answer or (0, b""))))
-
-    def _read_database(self, after: Aftermath) -> None:
-        connection = sqlite3.connect(self._folder / "gateway.db")
-        connection.row_factory = sqlite3.Row
-        after.rows = {row["id"]: row for row in connection.execute("SELECT * FROM jobs ORDER BY ended_at, seq")}
-        for row in connection.execute("SELECT * FROM attempts ORDER BY job_id, ordinal"):
-            after.attempts.setdefault(row["job_id"], []).append(row)
-        connection.close()
-
-
-def _look_inside(rooms: Services, after: Aftermath) -> None:
-    registry = rooms.jobs.registry
-    after.alive = [job.id for job in registry]
-    after.open_attempts = [
-        f"{attempt.job.id} on {runner.name}: {attempt.state}"
-        for runner in rooms.pool
-        for attempt in registry.attempts_on(runner.name)
-        if attempt.state in AttemptState
-    ]
-    after.waiting = len(registry.waiting)
-    after.pool = [runner.name for runner in rooms.pool]
-    after.listed = [str(row["id"]) for row in rooms.jobs.history.rows(None)]
