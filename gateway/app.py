@@ -84,7 +84,9 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             clock=clock,
         )
         rooms.push_async_callback(archive.close)
-        userdata = UserData(config.data_dir / USERDATA_FOLDER, multi_user=config.userdata.multi_user)
+        userdata = UserData(
+            config.data_dir / USERDATA_FOLDER, multi_user=config.userdata.multi_user and not config.access.wants_tokens
+        )
         await userdata.open()
         staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         rooms.push_async_callback(staging.close)

@@ -40,11 +40,16 @@ async def cache_headers(request: web.Request, answer: web.StreamResponse) -> Non
         answer.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
     elif name.lower().endswith(IMAGES):
         if answer.status == 404:
-            answer.headers.setdefault(hdrs.CACHE_CONTROL, f"public, max-age={HOUR_SECONDS}")
+            answer.headers.setdefault(hdrs.CACHE_CONTROL, f"{_for_whom(request)}, max-age={HOUR_SECONDS}")
         elif answer.status in KEPT:
-            answer.headers.setdefault(hdrs.CACHE_CONTROL, f"public, max-age={DAY_SECONDS}")
+            answer.headers.setdefault(hdrs.CACHE_CONTROL, f"{_for_whom(request)}, max-age={DAY_SECONDS}")
         elif answer.status in (302, 303, 307):
             answer.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
+
+
+def _for_whom(request: web.Request) -> str:
+    """Who may keep a picture: a cache between must not give one owner's to another."""
+    return "private" if services(request).config.access.wants_tokens else "public"
 
 
 async def security_policy(request: web.Request, answer: web.StreamResponse) -> None:

@@ -40,8 +40,9 @@ class ServerConfig(Section):
 
 class RunnerConfig(Section):
     """One ComfyUI server. `headers` go with every request to this runner and to no other; `prefetch` is how many
-    prompts it may hold beyond the one it runs; `weight` is its share where runners are otherwise equal. `disabled` and
-    `drain` ones get no new work; a job that runs on the first goes on, on the second it is moved after a while.
+    prompts it may hold beyond the one it runs; `weight` is how fast it is, where that is not to be learned. `disabled`
+    and `drain` ones get no new work; a job that runs on the first goes on, on the second it is moved after a while. With
+    `reserved_for` it takes only jobs of these owners, or with one of these tags.
     """
 
     name: RunnerName
@@ -51,6 +52,7 @@ class RunnerConfig(Section):
     prefetch: Annotated[Int, Field(ge=0, le=64)] = 1
     status: Literal["active", "disabled", "drain"] = "active"
     weight: Annotated[Number, Field(gt=0, le=1_000)] = 1.0
+    reserved_for: tuple[Tag, ...] = ()
 
     @field_validator("tags")
     @classmethod
@@ -94,7 +96,8 @@ class ArchiveConfig(Section):
 
 class UserDataConfig(Section):
     """Settings and workflows, which the gateway keeps in `data_dir`: of one user, or of several that the frontend asks
-    for at its start. That keeps users' things apart, and is no protection: anyone may say to be anyone.
+    for at its start. That keeps users' things apart, and is no protection: anyone may say to be anyone. With tokens the
+    owner is the user, and nothing is asked.
     """
 
     multi_user: bool = False
