@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 async def get_queue(request: web.Request) -> web.Response:
     """What runs and what waits (ComfyUI server.py get_queue)."""
     rooms, caller = services(request), caller_of(request)
-    return answers.json_bytes(rooms.jobs.queue(caller.within, untold=rooms.hub.untold(caller.owner)))
+    return answers.json_bytes(rooms.jobs.queue(caller.within))
 
 
 async def post_queue(request: web.Request) -> web.Response:
