@@ -172,9 +172,10 @@ class Archive:
             await self._drop_unused(row.content_hash)
 
     async def _drop_unused(self, content: str) -> None:
-        shared = any(other.content_hash == content for other in self._outputs.rows())
-        if not shared and not self._uploads.uses(content):
-            await self._blobs.delete(content)
+        await self._blobs.discard(content, lambda: self._is_used(content))
+
+    def _is_used(self, content: str) -> bool:
+        return self._uploads.uses(content) or any(other.content_hash == content for other in self._outputs.rows())
 
     async def _fetch(self, row: OutputRow) -> str:
         async with self._fetch_output(row) as chunks:

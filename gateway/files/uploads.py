@@ -4,6 +4,7 @@ All names are in memory; a change is in the database before it is told. Rules: C
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -51,6 +52,7 @@ class Uploads:
         self._folders: dict[_Folder, dict[str, UploadRow]] = {}
         self._locks: WeakValueDictionary[_Folder, asyncio.Lock] = WeakValueDictionary()
         self._saving: set[asyncio.Task[Any]] = set()
+        self._unnamed: Counter[str] = Counter()  # contents in the store that are about to get a name
 
     async def load(self) -> None:
         """Read the names from the database; before anything else."""
@@ -140,8 +142,9 @@ class Uploads:
         return {owner for owner, _, _ in self._folders}
 
     def uses(self, content_hash: str) -> bool:
-        """Whether any upload has that content."""
-        return any(row.content_hash == content_hash for folder in self._folders.values() for row in folder.values())
+        """Whether any upload has that content, or is about to."""
+        rows = (row for folder in self._folders.values() for row in folder.values())
+        return self._unnamed[content_hash] > 0 or any(row.content_hash == content_hash for row in rows)
 
     async def open(self, row: UploadRow, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """An upload's bytes, from `start` up to, not including, `end`; BlobMissing before the first byte."""
@@ -157,8 +160,23 @@ class Uploads:
         """Forget an upload, unless it was written over since; its bytes stay."""
         await self._to_the_end(self._forget(row))
 
-    async def _name(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str) -> UploadRow:
-        """Decide the name and keep the row; one at a time per folder, so that no two get the same."""
+    def _name(
+        self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str
+    ) -> Coroutine[Any, Any, UploadRow]:
+        """Decide the name and keep the row; from this call on the content counts as used."""
+        self._unnamed[blob.hash] += 1
+        return self._named(folder, wanted, blob, overwrite, same_as)
+
+    async def _named(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str) -> UploadRow:
+        try:
+            return await self._keep_row(folder, wanted, blob, overwrite, same_as)
+        finally:
+            self._unnamed[blob.hash] -= 1
+            if not self._unnamed[blob.hash]:
+                del self._unnamed[blob.hash]
+
+    async def _keep_row(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str) -> UploadRow:
+        """One at a time per folder, so that no two get the same name."""
         owner, kind, subfolder = folder
         async with self._lock(folder):
             name = wanted if overwrite else self._free_name(folder, wanted, same_as)

@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import obstore
 from blake3 import blake3
@@ -50,6 +51,7 @@ class BlobStore:
             self._store: ObjectStore = LocalStore(self._folder, mkdir=True) if self._folder else from_url(location)
         except (BaseError, OSError, ValueError) as error:
             raise StorageError(f"blob store {location}: {error}") from error
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def clean(self) -> None:
         """Remove what unfinished puts have left. Call it before the first put."""
@@ -72,11 +74,12 @@ class BlobStore:
         incoming = f"{INCOMING}/{uuid.uuid4().hex}"
         try:
             blob = await self._receive(chunks, incoming, max_bytes)
-            with _store_errors():
-                if await self._size(blob.hash) == blob.size:
-                    await obstore.delete_async(self._store, incoming)
-                else:
-                    await obstore.rename_async(self._store, incoming, _key(blob.hash))
+            async with self._lock(blob.hash):
+                with _store_errors():
+                    if await self._size(blob.hash) == blob.size:
+                        await obstore.delete_async(self._store, incoming)
+                    else:
+                        await obstore.rename_async(self._store, incoming, _key(blob.hash))
         except BaseException:
             with suppress(BaseError, OSError):  # the first error counts; `clean` gets what is left
                 await obstore.delete_async(self._store, incoming)
@@ -113,6 +116,16 @@ class BlobStore:
         """Remove a content; fine if it isn't there."""
         with _store_errors(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, _key(hash))
+
+    async def discard(self, hash: str, is_wanted: Callable[[], bool]) -> None:  # noqa: A002
+        """Remove a content unless it is wanted; that is asked when no put of the same content is under way. Whoever
+        puts one has to want it from the moment on when `put` returns."""
+        async with self._lock(hash):
+            if not is_wanted():
+                await self.delete(hash)
+
+    def _lock(self, hash_: str) -> asyncio.Lock:
+        return self._locks.setdefault(hash_, asyncio.Lock())
 
     async def _receive(self, chunks: AsyncIterator[bytes], incoming: str, max_bytes: int | None) -> Blob:
         hasher = blake3()

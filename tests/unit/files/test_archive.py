@@ -243,3 +243,32 @@ async def test_what_only_a_leaving_runner_has_is_rescued(make):
     assert await world.archive.rescue("gpu-0") == 1
     assert await world.copied(here) == b"here"
     assert world.row(gone).content_hash is None
+
+
+async def test_an_upload_is_removed_with_its_content_unless_another_has_it(make):
+    world = make()
+    rows = [await world.uploads.save(_once(b"same"), filename="x.png", subfolder=folder) for folder in ("a", "b")]
+    again = await world.uploads.name_again(rows[0], subfolder="c", owner="")
+    assert (again.filename, again.subfolder, again.content_hash) == ("x.png", "c", rows[0].content_hash)
+    for row in (rows[0], again):
+        await world.archive.remove_upload(row)
+        assert world.uploads.find("input", row.subfolder, "x.png") is None
+        assert await world.blobs.exists(row.content_hash)
+    await world.archive.remove_upload(rows[1])
+    assert not await world.blobs.exists(rows[1].content_hash)
+
+
+async def test_a_content_that_is_uploaded_while_it_is_removed_stays(make):
+    world = make()
+    for number in range(20):
+        row = await world.uploads.save(_once(b"same"), filename="x.png", subfolder=f"old {number}")
+        kept, _ = await asyncio.gather(
+            world.uploads.save(_once(b"same"), filename="x.png", subfolder=f"new {number}"),
+            world.archive.remove_upload(row),
+        )
+        assert b"".join([chunk async for chunk in await world.uploads.open(kept)]) == b"same"
+        await world.archive.remove_upload(kept)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

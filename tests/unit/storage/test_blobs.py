@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import obstore
 import pytest
@@ -146,3 +147,25 @@ def test_a_store_that_cannot_be(tmp_path):
         BlobStore(tmp_path / "file" / "blobs")
     with pytest.raises(StorageError):
         BlobStore("nonsense://x")
+
+
+async def test_what_is_not_wanted_is_discarded(blobs):
+    blob = await blobs.put(stream(CONTENT))
+    await blobs.discard(blob.hash, lambda: True)
+    assert await blobs.exists(blob.hash)
+    await blobs.discard(blob.hash, lambda: False)
+    assert not await blobs.exists(blob.hash)
+
+
+async def test_a_content_that_is_put_again_while_it_is_discarded_is_there_for_who_put_it(blobs):
+    """Whichever comes first: who puts it wants it from the moment on when it has it."""
+    wanted: set[int] = set()
+
+    async def put_again(turn: int) -> None:
+        await blobs.put(stream(CONTENT))
+        wanted.add(turn)
+
+    for turn in range(20):
+        blob = await blobs.put(stream(CONTENT))
+        await asyncio.gather(put_again(turn), blobs.discard(blob.hash, partial(wanted.__contains__, turn)))
+        assert await blobs.exists(blob.hash)
