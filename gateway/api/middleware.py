@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import hdrs, web
 
+from gateway.access.callers import ANONYMOUS, IDENTITY
 from gateway.api import answers
 from gateway.api.asking import NoRunner
 from gateway.api.services import services
@@ -49,7 +50,7 @@ async def cache_headers(request: web.Request, answer: web.StreamResponse) -> Non
 
 def _for_whom(request: web.Request) -> str:
     """Who may keep a picture: a cache between must not give one owner's to another."""
-    return "private" if services(request).config.access.wants_tokens else "public"
+    return "private" if request.get(IDENTITY, ANONYMOUS).token is not None else "public"
 
 
 async def security_policy(request: web.Request, answer: web.StreamResponse) -> None:
@@ -113,6 +114,17 @@ def _family(request: web.Request) -> str:
     pattern = resource.canonical
     bare = pattern.removeprefix("/api")
     return bare if bare.startswith("/") and not pattern.startswith("/api/jobs") else pattern
+
+
+@web.middleware
+async def client_gone(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A client that breaks off while its body is read is no fault of anyone; nobody reads the answer."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        if request.transport is None or request.transport.is_closing():
+            return web.Response(status=CLIENT_GONE)
+        raise
 
 
 @web.middleware
