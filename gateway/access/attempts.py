@@ -24,17 +24,18 @@ class Attempts:
 
     def check(self, address: str) -> None:
         """Raises TooManyAttempts."""
-        key = _key(address)
+        key = network_of(address)
         if not self._limiter.test(self._most, key):
             resets = self._limiter.get_window_stats(self._most, key).reset_time
             raise TooManyAttempts(max(ceil(resets - time.time()), 1))
 
     def failed(self, address: str) -> None:
         """Counts one."""
-        self._limiter.hit(self._most, _key(address))
+        self._limiter.hit(self._most, network_of(address))
 
 
-def _key(address: str) -> str:
+def network_of(address: str) -> str:
+    """By what an address is counted: an IPv6 one by its network."""
     parsed = parse_address(address)
     if parsed is None or parsed.version == 4:
         return address

@@ -37,7 +37,7 @@ from gateway.api.native import (
 )
 from gateway.api.prefix import only_under_prefix
 from gateway.api.services import SERVICES, Services
-from gateway.api.v1 import faults
+from gateway.api.v1 import faults, rate
 from gateway.api.v1 import routes as v1
 
 NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own routes
@@ -89,8 +89,10 @@ def application(rooms: Services) -> web.Application:
         middlewares=[
             middleware.metered,
             faults.faults,
+            rate.limited,
             *([only_under_prefix] if rooms.config.server.prefix else []),
             same_site_only,
+            middleware.client_gone,
             middleware.storage_faults,
             authentication.authenticated,
             middleware.runner_faults,
@@ -101,6 +103,7 @@ def application(rooms: Services) -> web.Application:
     app[GATE], app[TRAIL] = rooms.access, rooms.access.trail
     app[BROWSERS] = Browsers()
     app[KEYS] = Keys(rooms.db, rooms.clock)
+    app[rate.RATE] = rate.Rate(rooms.config.v1, rooms.clock)
     app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)
     app[object_info.OBJECT_INFO] = object_info.ObjectInfo()
     app[models.MODEL_PLACES] = models.ModelPlaces()

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.api.services import Services
 from gateway.app import gateway, listening
-from gateway.config import Config, DatabaseConfig, HealthConfig, RunnerConfig, ServerConfig
+from gateway.config import Config, DatabaseConfig, HealthConfig, RunnerConfig, ServerConfig, V1Config
 from gateway.simulator import Simulator, SimulatorOptions
 
 READY_SECONDS = 20.0
@@ -84,6 +84,7 @@ async def gateway_over(
             "server": ServerConfig(port=0),
             "data_dir": folder,
             "database": DatabaseConfig(synchronous="normal"),
+            "v1": V1Config(requests=None),
             "health": HealthConfig(interval_seconds=0.2, timeout_seconds=5, grace_seconds=2),
             "runners": [
                 RunnerConfig(name=each.options.name, endpoint=each.url, **(runners or {})) for each in simulators
