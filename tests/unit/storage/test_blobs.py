@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from functools import partial
 
 import obstore
 import pytest
@@ -157,15 +156,32 @@ async def test_what_is_not_wanted_is_discarded(blobs):
     assert not await blobs.exists(blob.hash)
 
 
-async def test_a_content_that_is_put_again_while_it_is_discarded_is_there_for_who_put_it(blobs):
-    """Whichever comes first: who puts it wants it from the moment on when it has it."""
-    wanted: set[int] = set()
+class Hesitating(BlobStore):
+    """Stops after it has looked whether a content is there."""
 
-    async def put_again(turn: int) -> None:
-        await blobs.put(stream(CONTENT))
-        wanted.add(turn)
+    def __init__(self, folder) -> None:
+        super().__init__(folder)
+        self.looked, self.go_on = asyncio.Event(), asyncio.Event()
 
-    for turn in range(20):
-        blob = await blobs.put(stream(CONTENT))
-        await asyncio.gather(put_again(turn), blobs.discard(blob.hash, partial(wanted.__contains__, turn)))
-        assert await blobs.exists(blob.hash)
+    async def _size(self, hash_: str) -> int | None:
+        size = await super()._size(hash_)
+        self.looked.set()
+        await self.go_on.wait()
+        return size
+
+
+async def test_a_content_that_is_put_again_while_it_is_discarded_stays(tmp_path):
+    blob = await BlobStore(tmp_path).put(stream(CONTENT))
+    store = Hesitating(tmp_path)
+    wanted = set()
+
+    async def put_again() -> None:
+        wanted.add((await store.put(stream(CONTENT))).hash)
+
+    putting = asyncio.create_task(put_again())
+    await store.looked.wait()
+    discarding = asyncio.create_task(store.discard(blob.hash, lambda: blob.hash in wanted))
+    await asyncio.wait({discarding}, timeout=0.1)  # it has to wait; else it would be done by now
+    store.go_on.set()
+    await asyncio.gather(putting, discarding)
+    assert await store.exists(blob.hash)
