@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config.access import AccessConfig
 from gateway.config.edge import BrowsersConfig, EndpointsConfig, TlsConfig
+from gateway.config.scheduling import SchedulingConfig
 from gateway.config.section import Section
 from gateway.config.sections import (
     ArchiveConfig,
@@ -49,6 +50,7 @@ class Config(Section):
     userdata: UserDataConfig = Field(default_factory=UserDataConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
     dispatch: DispatchConfig = Field(default_factory=DispatchConfig)
+    scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
     failover: FailoverConfig = Field(default_factory=FailoverConfig)
     sessions: SessionsConfig = Field(default_factory=SessionsConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)

@@ -41,8 +41,8 @@ class ServerConfig(Section):
 class RunnerConfig(Section):
     """One ComfyUI server. `headers` go with every request to this runner and to no other; `prefetch` is how many
     prompts it may hold beyond the one it runs; `weight` is how fast it is, where that is not to be learned. `disabled`
-    and `drain` ones get no new work; a job that runs on the first goes on, on the second it is moved after a while. With
-    `reserved_for` it takes only jobs of these owners, or with one of these tags.
+    and `drain` ones get no new work; a job that runs on the first goes on, on the second it is moved after a while.
+    With `reserved_for` it takes only jobs of these owners, or with one of these tags.
     """
 
     name: RunnerName

@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 
+from gateway.clock import Clock
 from gateway.files.staging import Staging, StagingError
 from gateway.jobs.aside import Aside
 from gateway.jobs.endings import Endings
@@ -41,6 +42,7 @@ from gateway.jobs.post import (
     post,
 )
 from gateway.jobs.registry import VISIBLE, Registry
+from gateway.jobs.scheduler import Scheduler
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.stranded import Suspects
 from gateway.jobs.take_back import TakeBacks
@@ -50,6 +52,9 @@ from gateway.runners.runner import Runner
 from gateway.scheduling import placement
 from gateway.scheduling.needs import Needs, needs_of
 from gateway.scheduling.placement import Judge, Placement, RunnerView
+from gateway.scheduling.policies import Policy
+from gateway.scheduling.profile import UNKNOWN, profile_of
+from gateway.scheduling.warm import WarmFirst
 from gateway.storage.errors import StorageError
 
 CLOSING_SECONDS = 5.0  # for dispatches under way when the gateway stops; what is cut is found again at the next start
@@ -67,7 +72,15 @@ class Dispatcher:
     """
 
     def __init__(
-        self, registry: Registry, pool: Pool, staging: Staging, endings: Endings, *, post_timeout_seconds: float
+        self,
+        registry: Registry,
+        pool: Pool,
+        staging: Staging,
+        endings: Endings,
+        clock: Clock,
+        *,
+        post_timeout_seconds: float,
+        policy: Policy | None = None,
     ) -> None:
         self._registry = registry
         self._pool = pool
@@ -76,6 +89,8 @@ class Dispatcher:
         self._post_timeout = post_timeout_seconds
         self.on_another_id: Callable[[Runner, Attempt], Awaitable[None]]
         self._judge = Judge()
+        self.scheduler = Scheduler(registry, pool, clock, policy or WarmFirst(), self._judge)
+        self._looking: asyncio.TimerHandle | None = None
         self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
@@ -102,6 +117,8 @@ class Dispatcher:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.drain(), CLOSING_SECONDS)
         self._aside.close()
+        if self._looking is not None:
+            self._looking.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -113,9 +130,19 @@ class Dispatcher:
         """What policy sees of the pool now."""
         return [self._view(runner) for runner in self._pool]
 
-    def needs(self, prompt: dict[str, Any], tags: frozenset[str]) -> Needs:
+    def needs(self, prompt: dict[str, Any], tags: frozenset[str], owner: str = "") -> Needs:
         """What a graph needs, by the pool's catalogue."""
-        return needs_of(prompt, tags, self._pool.catalogue())
+        is_reserved = bool(owner) and any(owner in runner.config.reserved_for for runner in self._pool)
+        return needs_of(prompt, tags, self._pool.catalogue(), owner if is_reserved else "")
+
+    def appraise(self, job: Job) -> None:
+        """Draws from a job's graph what kind of job it is, and so how long it is expected to take."""
+        job.profile = profile_of(job.prompt, self._pool.catalogue())
+        job.work = self.scheduler.work(job)
+
+    def place(self, job: Job, *, but: frozenset[str] = frozenset()) -> str | None:
+        """The runner that policy would give a job to now, which does not wait yet. None: it would wait."""
+        return self.scheduler.place(job, self.views(), but)
 
     def eligible(self, job: Job, *, but: frozenset[str] = frozenset()) -> list[RunnerView]:
         """Runners that could be given the job now or later: up, active and equipped for it."""
@@ -145,28 +172,39 @@ class Dispatcher:
             pass
 
     def _assign_one(self) -> bool:
-        free = [view for view in self.views() if view.is_up and view.is_active and view.has_room]
-        for view in sorted(free, key=placement.by_work):
-            waiting = self._registry.waiting.first(lambda needs, refused, view=view: self._fits(view, needs, refused))  # type: ignore[misc]
-            job = self._registry.get(waiting.job_id) if waiting else None
-            if job is not None and self._draw_anew(job.id):
-                return True
-            if job is not None:
-                attempt = self._registry.new_attempt(job, view.name, probe=False)
-                self._registry.turn(job, JobState.DISPATCHED, f"{view.work} before it on {view.name}")
-                self._spawn(self._dispatch(attempt))
-                return True
-        return False
+        views = self.views()
+        decision = self.scheduler.pick(views)
+        job = self._registry.get(decision.job) if decision is not None else None
+        if decision is None or job is None:
+            self._look_again_soon(views)
+            return False
+        if self._draw_anew(job.id):
+            return True
+        log.debug("job.placed", job=job.id, runner=decision.runner, reason=decision.reason, load=decision.load)
+        attempt = self._registry.new_attempt(job, decision.runner, probe=False)
+        self._registry.turn(job, JobState.DISPATCHED, f"{decision.runner}: {decision.reason}")
+        self.scheduler.gave(decision)
+        self._spawn(self._dispatch(attempt))
+        return True
 
-    def _fits(self, view: RunnerView, needs: Needs, refused_by: frozenset[str]) -> bool:
-        return view.name not in refused_by and self._judge.verdict(needs, view).fits
+    def _look_again_soon(self, views: list[RunnerView]) -> None:
+        """A decision to wait rests on how long others have waited: where a runner is idle it is made anew."""
+        is_idle = any(view.is_up and view.is_active and not view.held for view in views)
+        if self._looking is None and is_idle:
+            loop = asyncio.get_running_loop()
+            self._looking = loop.call_later(self.scheduler.looks_again_in(), self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking = None
+        self.schedule()
 
     def _draw_needs_anew(self) -> None:
         """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need. Thousands may wait:
         the one that is about to be given out is looked at before it is, the others bit by bit."""
-        if self._drawn_for == self._pool.version:
+        drawn_for = (self._pool.version, [runner.config.reserved_for for runner in self._pool])
+        if self._drawn_for == drawn_for:
             return
-        self._drawn_for = self._pool.version
+        self._drawn_for = drawn_for
         is_under_way = bool(self._undrawn)
         self._undrawn = dict.fromkeys(job.id for job in self._registry.shown(*VISIBLE))
         if self._undrawn and not is_under_way:
@@ -187,11 +225,7 @@ class Dispatcher:
             return False
         del self._undrawn[job_id]
         job = self._registry.get(job_id)
-        if job is None or (needs := self.needs(job.prompt, job.needs.tags)) == job.needs:
-            return False
-        job.needs = needs
-        self._registry.needs_changed([job])
-        return True
+        return job is not None and self._is_drawn_anew(job)
 
     def _fail_stranded(self) -> None:
         """An accepted job that no runner of the pool could ever take ends: it would wait for nothing."""
@@ -215,10 +249,11 @@ class Dispatcher:
 
     def _is_drawn_anew(self, job: Job) -> bool:
         """Draws a job's needs once more; whether they are others than they were by the catalogue of that time."""
-        needs = self.needs(job.prompt, job.needs.tags)
-        if needs == job.needs:
+        needs = self.needs(job.prompt, job.needs.tags, job.owner)
+        if needs == job.needs and job.profile is not UNKNOWN:
             return False
         job.needs = needs
+        self.appraise(job)
         self._registry.needs_changed([job])
         return True
 
@@ -236,6 +271,7 @@ class Dispatcher:
             busy=runner.queue_remaining,
             latency=runner.client.latency_seconds,
             weight=runner.config.weight,
+            reserved_for=frozenset(runner.config.reserved_for),
         )
 
     # one dispatch

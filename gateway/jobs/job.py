@@ -14,20 +14,23 @@ from gateway.jobs.content import Content
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.lanes import Lane
 from gateway.scheduling.needs import Needs
+from gateway.scheduling.profile import UNKNOWN, Profile
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What else the submission said (ComfyUI server.py post_prompt), handed on to the runner as it came.
 
-    ``tags`` and ``retries`` are the gateway's own, from ``extra_data.gateway``. A job that ``runs_alone`` does not
-    begin while a runner has another one of its client.
+    ``tags``, ``retries`` and ``priority`` are the gateway's own, from ``extra_data.gateway``. A job that ``runs_alone``
+    does not begin while a runner has another one of its client. ``weight`` is its owner's share of the pool.
     """
 
     partial_execution_targets: Any = None
     tags: tuple[str, ...] = ()
     runs_alone: bool = False
     retries: int | None = None
+    priority: int = 0
+    weight: float = 1.0
 
 
 class Wish(StrEnum):
@@ -77,6 +80,7 @@ class Attempt:
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
     ahead_since: float | None = None  # monotonic seconds: the runner's books say more of it than its link has told
     has_its_turn: bool = False  # its runner queues it by the runner's own count, not behind everything
+    charged: float = 0.0  # seconds of GPU time that its owner was charged for it when it was given out
     behind: frozenset[str] = frozenset()  # prompts of its runner that must have gone before this one can begin
     is_interrupted: bool = False  # its runner has taken an interrupt of it, from a client's call or from reconciling
     is_being_withdrawn: bool = False  # its runner has been asked to give it back: no trace of it there is no loss
@@ -98,7 +102,8 @@ class Attempt:
 class Job:
     """One prompt from its submission to its end. Times are milliseconds since the epoch.
 
-    ``secrets`` are the keys of ``extra_data`` that reach the runner and are never stored or shown. ``was_accepted`` is
+    ``secrets`` are the keys of ``extra_data`` that reach the runner and are never shown; ``sealed`` is how they are
+    stored (`gateway.jobs.secrets`), and what is left of them where they could not be read again. ``was_accepted`` is
     False until a runner has validated it, or the gateway on its own checks where no runner could be asked; a job found
     after a restart has it where its client may have had a 200.
     """
@@ -109,10 +114,13 @@ class Job:
     owner: str
     client_id: str | None
     content: Content
-    secrets: dict[str, Any]
+    secrets: dict[str, Any] = field(repr=False)
     options: Options
     needs: Needs
     created_at: int
+    profile: Profile = UNKNOWN
+    work: float = 1.0  # seconds that it is expected to take a runner of speed 1
+    waits_since: float = 0.0  # monotonic seconds: since when it stands in the line
     state: JobState = JobState.SUBMITTING
     outputs_to_execute: list[str] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
@@ -124,6 +132,7 @@ class Job:
     reason: str = ""  # of the newest transition
     live: Live = field(default_factory=Live)
     changes: bytes = NO_CHANGES
+    sealed: bytes | None = None
     workflow_id: str | None = None  # ``extra_pnginfo.workflow.id``, which /api/jobs filters by
     _row: dict[str, Any] | None = None
 

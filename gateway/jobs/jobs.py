@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,8 @@ from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
 from gateway.jobs.registry import VISIBLE, JobListener, Registry
 from gateway.jobs.retold import retell
+from gateway.jobs.scheduler import policy_of
+from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import JobState
 from gateway.jobs.submission import Submissions
 from gateway.jobs.watchdog import Watchdog
@@ -53,6 +55,7 @@ class Jobs:
         staging: Staging,
         listener: JobListener,
         clock: Clock,
+        secrets: Secrets,
     ) -> None:
         self.registry = Registry(db, clock, listener)
         self.history = History(db)
@@ -60,6 +63,7 @@ class Jobs:
         self._pool = pool
         self._archive = archive
         self._clock = clock
+        self._secrets = secrets
         self._endings = Endings(
             self.registry,
             self.history,
@@ -75,7 +79,9 @@ class Jobs:
             pool,
             staging,
             self._endings,
+            clock,
             post_timeout_seconds=config.dispatch.post_timeout_seconds,
+            policy=policy_of(config.scheduling),
         )
         self._endings.could_go_elsewhere = self.dispatcher.has_another_runner
         self._endings.on_slot_free = self.dispatcher.schedule
@@ -85,14 +91,14 @@ class Jobs:
         self._watchdog = Watchdog(clock, stuck_seconds=config.health.stuck_seconds)
         self._reconciler = Reconciler(self.registry, self.dispatcher, self._watchdog)
         self.submissions = Submissions(
-            self.registry, self.history, pool, self.dispatcher, db, clock, bounds=config.queue
+            self.registry, self.history, pool, self.dispatcher, db, clock, bounds=config.queue, secrets=secrets
         )
         self.control = Control(self.registry, self.dispatcher, self._endings)
 
     async def start(self) -> None:
         """Finds the jobs of an earlier life again; the dispatcher opens. Raises StorageError."""
         await self.history.load()
-        await recover(self._db, self.registry)
+        await recover(self._db, self.registry, self._secrets)
         await retell(self._db, self.registry.listener, now=self._clock.wall_ms())
         for job in list(self.registry):
             if job.attempt is not None and self._pool.get(job.attempt.runner) is None:
@@ -130,12 +136,9 @@ class Jobs:
 
     # what clients see
 
-    def queue(self, owner: str | None, *, untold: Iterable[Job] = ()) -> bytes:
-        """``GET /queue`` as JSON: what runs, and what waits in its order, the gateway's and the runners' together.
-
-        ``untold`` have ended, and run for clients that are told so later (gateway.sessions.untold).
-        """
-        running = b",".join(queue_item(job) for job in (*untold, *self.live(owner, JobState.RUNNING)))
+    def queue(self, owner: str | None) -> bytes:
+        """``GET /queue`` as JSON: what runs, and what waits in its order, the gateway's and the runners' together."""
+        running = b",".join(queue_item(job) for job in self.live(owner, JobState.RUNNING))
         pending = b",".join(queue_item(job) for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING))
         return b'{"queue_running":[' + running + b'],"queue_pending":[' + pending + b"]}"
 

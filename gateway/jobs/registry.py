@@ -211,6 +211,7 @@ class Registry:
         self._visible += job.state in VISIBLE
         self._owners.joined(job, is_visible=job.state in VISIBLE)
         if job.state is JobState.PENDING:
+            job.waits_since = self._clock.monotonic()
             self._wait(job)
         if job.attempt is not None:
             self._index(job.attempt)
@@ -235,6 +236,8 @@ class Registry:
         job.attempts.append(attempt)
         self._index(attempt)
         self._hold(job)
+        attempt.charged = 0.0 if probe else job.work
+        self.waiting.shares.begin(*_client_of(job), attempt.charged, job.options.weight)
         return attempt
 
     def answer_to_another_id(self, attempt: Attempt, runner_prompt_id: str) -> None:
@@ -299,13 +302,18 @@ class Registry:
         job.changes = with_change(job.changes, state.value, self._clock.wall_ms(), reason, job.runner)
         del self._in_state[was][job.id]
         if was is JobState.PENDING:
-            self.waiting.remove(job.id)
+            if state is JobState.DISPATCHED:
+                self.waiting.give_out(job.id, self._clock.monotonic())
+            else:
+                self.waiting.remove(job.id)
             if state not in ENDS:
                 job.content.unpack()
         if state is JobState.PENDING:
+            job.waits_since = self._clock.monotonic()
             self._wait(job)
         log.info("job.state", job=job.id, state=state.value, was=was.value, runner=job.runner, reason=reason or None)
         if state in ENDS or state is JobState.REFUSED:
+            job.secrets = {}
             del self._jobs[job.id]
             self._leave_client(job)
             self._owners.left(job)
@@ -329,6 +337,12 @@ class Registry:
         for watcher in self.watchers:
             watcher.job_turned(job, was)
 
+    def noted(self, job: Job, reason: str) -> None:
+        """Has something told in a job's story that changes no state."""
+        job.reason = reason
+        job.changes = with_change(job.changes, job.state.value, self._clock.wall_ms(), reason, job.runner)
+        self._db.write_behind(job_rows.update_job(job.id, reason=reason, changes=job.changes))
+
     def turn_attempt(self, attempt: Attempt, state: AttemptState, reason: str = "") -> None:
         """Changes an attempt's state and has it stored. Raises IllegalTransition."""
         was = attempt.state
@@ -342,6 +356,7 @@ class Registry:
         if not attempt.is_open:
             columns["ended_at"] = now
             self._unindex(attempt)
+            self._settle(attempt, now)
         self._hold(attempt.job)
         log.debug(
             "attempt.state",
@@ -390,8 +405,31 @@ class Registry:
 
     def _wait(self, job: Job) -> None:
         job.content.pack()
-        lane = job.lane if job.options.runs_alone else None
-        self.waiting.add(Waiting(job.id, job.number, job.seq, job.needs, frozenset(job.refused_by), lane))
+        self.waiting.add(self.as_waiting(job))
+
+    def as_waiting(self, job: Job, but: frozenset[str] = frozenset()) -> Waiting:
+        """How a job stands in the line; ``but`` are more runners that it is not to be given to."""
+        owner, client = _client_of(job)
+        return Waiting(
+            job.id,
+            job.number,
+            job.seq,
+            job.needs,
+            frozenset(job.refused_by) | but,
+            job.lane if job.options.runs_alone else None,
+            owner,
+            client,
+            priority=job.options.priority,
+            weight=job.options.weight,
+            work=job.work,
+            since=job.waits_since or self._clock.monotonic(),
+        )
+
+    def _settle(self, attempt: Attempt, now: int) -> None:
+        """What the attempt took in truth is what its owner has had."""
+        took = 0.0 if attempt.started_at is None else (now - attempt.started_at) / 1000
+        options = attempt.job.options
+        self.waiting.shares.settle(*_client_of(attempt.job), took - attempt.charged, options.weight)
 
     def _hold(self, job: Job) -> None:
         takes_a_slot = job.attempt is not None and job.attempt.takes_a_slot

@@ -18,13 +18,15 @@ TAKEN = frozenset({AttemptState.HELD, AttemptState.RUNNING, AttemptState.ENDED, 
 
 
 def row_of(job: Job) -> JobRow:
-    """The row of a job that has just been submitted. Secrets are left out."""
+    """The row of a job that has just been submitted, its secrets sealed."""
     request = {
         "explicit_number": job.number if isinstance(job.number, float) else None,
         "partial_execution_targets": job.options.partial_execution_targets,
         "tags": list(job.options.tags),
         "runs_alone": job.options.runs_alone,
         "retries": job.options.retries,
+        "priority": job.options.priority,
+        "weight": job.options.weight,
     }
     return JobRow(
         id=job.id,
@@ -40,12 +42,13 @@ def row_of(job: Job) -> JobRow:
         created_at=job.created_at,
         workflow_id=job.workflow_id,
         told=job.client_id is None,
+        secrets=job.sealed,
     )
 
 
 def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
-    """An unfinished job as it stood when its rows were written. Its live messages and its secrets are gone, and of its
-    needs only the tags are known: the rest is drawn from the graph by the pool's catalogue."""
+    """An unfinished job as it stood when its rows were written. Its live messages are gone, its secrets are
+    sealed, and of its needs only the tags are known: the rest is drawn from the graph by the pool's catalogue."""
     request = _request(row.request)
     tags = tuple(request["tags"])
     explicit = request["explicit_number"]
@@ -58,7 +61,12 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
         content=Content.packed(row.prompt, row.extra_data),
         secrets={},
         options=Options(
-            request["partial_execution_targets"], tags, request.get("runs_alone", False), request.get("retries")
+            request["partial_execution_targets"],
+            tags,
+            request.get("runs_alone", False),
+            request.get("retries"),
+            request.get("priority", 0),
+            request.get("weight", 1.0),
         ),
         needs=Needs(frozenset(tags), frozenset(), frozenset()),
         created_at=row.created_at,
@@ -70,6 +78,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
         reason=row.reason or "",
         changes=row.changes or NO_CHANGES,
         workflow_id=row.workflow_id,
+        sealed=row.secrets,
     )
     job.attempts = [
         Attempt(

@@ -31,6 +31,7 @@ from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job, Options
 from gateway.jobs.post import Accepted, InDoubt, Outcome, Refused
 from gateway.jobs.registry import Registry
+from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import AttemptState, JobState
 from gateway.runners.pool import Pool
 from gateway.runners.runner import RunnerState
@@ -44,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 RETRIES_MOST = 100
+PRIORITY_MOST = 100
 FIRST_CONTACT_SECONDS = 2.0  # a prompt waits for a runner to be made ready, while none has been since the start
 
 
@@ -75,6 +77,7 @@ class Submissions:
         clock: Clock,
         *,
         bounds: QueueConfig,
+        secrets: Secrets,
     ) -> None:
         self.runs_alone: Callable[[str, str], bool] = lambda owner, client_id: False
         self._registry = registry
@@ -84,6 +87,7 @@ class Submissions:
         self._db = db
         self._clock = clock
         self._bounds = bounds
+        self._secrets = secrets
         self._is_open = True
         self._first_contact = asyncio.Event()
         self._under_way = 0
@@ -206,26 +210,31 @@ class Submissions:
         client_id = request.get("client_id", given.get("client_id"))
         client_id = client_id if isinstance(client_id, str) else None
         now = self._clock.wall_ms()
+        secrets = self._secrets.of(given)
         tags = _tags(given)
         workflow_id = jobs_api.workflow_id(given)
-        return Job(
+        job = Job(
             id=job_id,
             seq=self._registry.next_job_seq(),
             number=number,
             owner=owner,
             client_id=client_id,
             content=Content(prompt, _extra_data(given, client_id, now)),
-            secrets={key: given[key] for key in history.SECRET_KEYS if key in given},
+            secrets=secrets,
+            sealed=self._secrets.sealed(job_id, secrets),
             options=Options(
                 request.get("partial_execution_targets"),
                 tags,
                 runs_alone=bool(client_id and self.runs_alone(owner, client_id)),
                 retries=_retries(given),
+                priority=_priority(given),
             ),
-            needs=self._dispatcher.needs(prompt, frozenset(tags)),
+            needs=self._dispatcher.needs(prompt, frozenset(tags), owner),
             created_at=now,
             workflow_id=workflow_id if isinstance(workflow_id, str) else None,
         )
+        self._dispatcher.appraise(job)
+        return job
 
     # finding a runner that validates it
 
@@ -248,10 +257,10 @@ class Submissions:
         candidates = self._dispatcher.eligible(job, but=tried)
         if candidates and self._registry.must_wait(job):
             return self._where_it_cannot_begin(job, candidates)
-        with_room = placement.least_work([view for view in candidates if view.has_room])
-        if with_room is not None:
-            return with_room.name, False
-        fastest = placement.most_responsive(candidates)
+        placed = self._dispatcher.place(job, but=tried)
+        if placed is not None:
+            return placed, False
+        fastest = placement.most_responsive([view for view in candidates if view.held] or candidates)
         if fastest is not None:
             return fastest.name, True
         if tried:
@@ -373,6 +382,13 @@ def _retries(extra_data: Mapping[str, Any]) -> int | None:
     own = extra_data.get("gateway")
     given = own.get("retries") if isinstance(own, dict) else None
     return given if type(given) is int and 0 <= given <= RETRIES_MOST else None
+
+
+def _priority(extra_data: Mapping[str, Any]) -> int:
+    """``extra_data.gateway.priority``, where it is a whole number; higher goes first."""
+    own = extra_data.get("gateway")
+    given = own.get("priority") if isinstance(own, dict) else None
+    return max(-PRIORITY_MOST, min(PRIORITY_MOST, given)) if type(given) is int else 0
 
 
 def _prompt(value: Any) -> dict[str, Any]:

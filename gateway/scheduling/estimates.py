@@ -85,6 +85,12 @@ class Estimates:
         middle, spread = average.mean + math.log(size), max(NARROWEST, average.spread)
         return Estimate(math.exp(middle), math.exp(middle - Z * spread), math.exp(middle + Z * spread), average.count)
 
+    @property
+    def typical(self) -> float:
+        """What jobs take at speed 1, whatever they are; 0 as long as none has ended."""
+        known = self._averages.get("")
+        return 0.0 if known is None else math.exp(known.mean)
+
     def put(self, key: str, average: Average) -> None:
         """As it was stored."""
         self._averages[key] = average

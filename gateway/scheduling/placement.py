@@ -14,7 +14,8 @@ class RunnerView:
     """What policy sees of a runner, at one moment.
 
     ``held``: jobs of the gateway on it; ``busy``: its queue by its own count, whoever submitted; ``latency``: seconds;
-    ``weight``: how much work it takes in the time in which a runner of weight 1 does one job.
+    ``weight``: how much work it takes in the time in which a runner of weight 1 does one job. ``reserved_for``: owners
+    and tags, of which a job must have one; empty for everyone.
     """
 
     name: str
@@ -29,6 +30,7 @@ class RunnerView:
     busy: int
     latency: float
     weight: float = 1.0
+    reserved_for: frozenset[str] = frozenset()
 
     @property
     def has_room(self) -> bool:
@@ -50,21 +52,30 @@ class Placement:
     considered: tuple[tuple[str, str], ...]
 
 
+RESERVED = Verdict(False, "reserved for others")
+
+
+def admits(runner: RunnerView, needs: Needs) -> bool:
+    """Whether the runner takes such jobs at all: it is not reserved, or for their owner or one of their tags."""
+    return not runner.reserved_for or needs.owner in runner.reserved_for or bool(needs.tags & runner.reserved_for)
+
+
 @dataclass(slots=True)
 class Judge:
     """Remembers verdicts: the same needs on the same catalogue are judged once."""
 
-    _verdicts: dict[tuple[Needs, str, int, frozenset[str]], Verdict] = field(default_factory=dict)
+    _verdicts: dict[tuple[Needs, str, int, frozenset[str], frozenset[str]], Verdict] = field(default_factory=dict)
     most: int = 50_000
 
     def verdict(self, needs: Needs, runner: RunnerView) -> Verdict:
         """Whether the runner has what is needed; its health and load are not looked at."""
-        key = (needs, runner.name, runner.catalogue_version, runner.tags)
+        key = (needs, runner.name, runner.catalogue_version, runner.tags, runner.reserved_for)
         known = self._verdicts.get(key)
         if known is None:
             if len(self._verdicts) >= self.most:
                 self._verdicts.clear()
-            known = self._verdicts[key] = judge(needs, runner.tags, runner.catalogue)
+            known = judge(needs, runner.tags, runner.catalogue) if admits(runner, needs) else RESERVED
+            self._verdicts[key] = known
         return known
 
 
@@ -101,7 +112,11 @@ def stranded(needs: Needs, runners: Sequence[RunnerView], judge_: Judge, refused
 
 def reachable(needs: Needs, runners: Sequence[RunnerView]) -> list[RunnerView]:
     """Runners that may be asked about a job that none is equipped for: up, active, and their tags fit."""
-    return [runner for runner in runners if runner.is_up and runner.is_active and tags_fit(needs.tags, runner.tags)]
+    return [
+        runner
+        for runner in runners
+        if runner.is_up and runner.is_active and tags_fit(needs.tags, runner.tags) and admits(runner, needs)
+    ]
 
 
 def least_work(candidates: Sequence[RunnerView]) -> RunnerView | None:

@@ -26,6 +26,8 @@ class RunnerNow:
         ready_in: until what it holds is done.
         residence: for how long it has worked since it last loaded a model for a line that was overdue.
         latency: of its HTTP answers.
+        queue: how many jobs it has by its own count, whoever gave them to it; at least ``held``.
+        last_given: counts the jobs that were given out, up to the last one that it got.
     """
 
     name: str
@@ -37,6 +39,8 @@ class RunnerNow:
     ready_in: float = 0.0
     residence: float = float("inf")
     latency: float = 0.0
+    queue: int = 0
+    last_given: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,10 @@ class WaitingLine:
         found.sort(key=lambda line: line.due)
         return tuple(found)
 
+    def needs(self) -> Iterator[Needs]:
+        """What those that may go need, kind by kind."""
+        return (kind.needs for kind in self._kinds.values())
+
     def position(self, job_id: str) -> int | None:
         """How many jobs are due before this one; None if it does not wait. In a long line that changes all the time it
         may lag behind a little."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from gateway.scheduling.snapshot import Line, Models, RunnerNow, Snapshot
 
+AS_SOON = 1.05  # predictions that differ by less are the same
 NOTHING = 1e-6  # of capacity
 HEAVY = 0.25  # of the longest load time beside it: a model that takes less room than that throws no other out
 
@@ -44,6 +45,7 @@ class WarmFirst:
         patience_seconds: at least for so long.
         residence: a runner that has switched for an overdue line works for so many load times before it does so again:
             so at most 1 / (1 + residence) of the pool's time goes into that.
+        keep: models that the last runner that has them does not throw out, unless a line is overdue.
     """
 
     hurt: float = 1.0
@@ -51,6 +53,7 @@ class WarmFirst:
     patience: float = 10.0
     patience_seconds: float = 60.0
     residence: float = 4.0
+    keep: frozenset[str] = frozenset()
 
     def pick(self, now: Snapshot) -> Decision | None:
         """The next job to give out, None if every runner does best to wait."""
@@ -88,7 +91,7 @@ class WarmFirst:
             able = line.runners if warm is None else line.runners & warm
             idle = [now.idle[name] for name in able if name in now.idle]
             if idle:
-                best = min(idle, key=lambda runner: (-runner.speed, round(runner.latency, 3), runner.name))
+                best = min(idle, key=_quickest)
                 return Decision(line.head, best.name, "has its models loaded, and is the fastest that is free")
             ahead = self._ahead(now, able)
             if ahead is not None:
@@ -99,8 +102,9 @@ class WarmFirst:
     def _ahead(now: Snapshot, able: Iterable[str]) -> RunnerNow | None:
         """The runner on which the job would begin first, if it may be given another one before it is free."""
         runners = [now.by_name[name] for name in able if name in now.by_name]
-        first = min(runners, key=lambda runner: (runner.ready_in, -runner.speed, runner.name), default=None)
-        return first if first is not None and first.room > 0 else None
+        soonest = min((runner.ready_in for runner in runners), default=0.0)
+        with_room = [runner for runner in runners if runner.room > 0 and runner.ready_in <= soonest * AS_SOON]
+        return min(with_room, key=lambda runner: ((runner.queue + 1) / runner.speed, _quickest(runner)), default=None)
 
     # switch
 
@@ -123,7 +127,7 @@ class WarmFirst:
         for line in wait.lines:
             able = []
             for runner in now.idle.values():
-                if runner.name in line.runners:
+                if runner.name in line.runners and not self._is_kept(now, runner, wait.models):
                     load, loss = now.missing(runner, wait.models), self._loss(now, runner, wait.models, capacity)
                     if wait.seconds > load * min(self.hurt_most, self.hurt + loss[0]):
                         able.append((loss, load, runner))
@@ -132,6 +136,11 @@ class WarmFirst:
                 why = "no runner has its models" if math.isinf(wait.seconds) else f"{wait.seconds:.1f} s of work wait"
                 return Decision(line.head, best.name, f"{why}; loads for {load:.1f} s", load)
         return None
+
+    def _is_kept(self, now: Snapshot, runner: RunnerNow, models: Models) -> bool:
+        """Whether the runner would throw out a model to be kept that no other has."""
+        thrown = self.keep.intersection(victims(now, runner, models)) if self.keep else ()
+        return any(len(now.holders.get(victim, ())) == 1 for victim in thrown)
 
     @staticmethod
     def _loss(now: Snapshot, runner: RunnerNow, models: Models, capacity: dict[str, float]) -> tuple[float, float, str]:
@@ -172,6 +181,10 @@ def capacity_of(now: Snapshot, model: str, known: dict[str, float]) -> float:
         holders = (now.by_name[name] for name in now.holders.get(model, ()))
         known[model] = sum(_share(runner) for runner in holders)
     return known[model]
+
+
+def _quickest(runner: RunnerNow) -> tuple[float | str, ...]:
+    return runner.ready_in, -runner.speed, round(runner.latency, 3), runner.name
 
 
 def _share(runner: RunnerNow) -> float:

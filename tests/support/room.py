@@ -25,6 +25,7 @@ from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job, Options
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.registry import Registry
+from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.watchdog import Watchdog
 from gateway.scheduling.needs import Needs
@@ -33,6 +34,7 @@ from gateway.storage.database import Database
 STUCK_SECONDS = 600.0
 NOW_MS = 1_700_000_000_000
 PROMPT = {"9": {"class_type": "SaveImage", "inputs": {}}}
+SECRETS = Secrets(bytes(32))
 NO_NEEDS = Needs(frozenset(), frozenset(), frozenset())
 
 
@@ -108,7 +110,7 @@ class PlayedRunner:
         self.catalogue_version = 1
         self.client = self
         self.link = SimpleNamespace(sid="gateway", is_open=True, server_flags={})
-        self.config = SimpleNamespace(tags=(), status="active", weight=1.0)
+        self.config = SimpleNamespace(tags=(), status="active", weight=1.0, reserved_for=())
         self.health = SimpleNamespace(state=SimpleNamespace(value="ready"), reason="")
         self.facts = SimpleNamespace(catalogue=None)  # unknown: fits all
 
@@ -312,7 +314,7 @@ async def jobs_room(
             poison_after_runners=poison,
             retry_out_of_memory=oom,
         )
-        dispatcher = Dispatcher(registry, pool, NoStaging(), endings, post_timeout_seconds=1)
+        dispatcher = Dispatcher(registry, pool, NoStaging(), endings, clock, post_timeout_seconds=1)
         endings.on_slot_free = dispatcher.schedule
         endings.could_go_elsewhere = dispatcher.has_another_runner
         follower = Follower(registry, endings)
