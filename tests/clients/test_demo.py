@@ -42,3 +42,13 @@ async def test_a_newcomer_presses_run(demo, chromium_path):
         await tab.shoot("picture")
         assert "KSampler" in texts_of(await tab.fetch(shown))["prompt"]
         assert [each for each in tab.complaints if not each.startswith("404 ")] == []
+
+
+async def test_a_newcomer_looks_for_templates(demo, chromium_path):
+    """Without a templates package there are none, and nothing fails for it."""
+    async with open_tab(chromium_path, demo, "demo", "templates", size=WHOLE_GRAPH) as tab:
+        await tab.page.evaluate("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        await tab.page.get_by_role("dialog").wait_for()
+        await tab.page.wait_for_load_state("networkidle")
+        await tab.shoot("dialog")
+        assert [each for each in tab.complaints if not each.startswith("404 ")] == []

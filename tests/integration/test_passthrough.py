@@ -72,11 +72,11 @@ async def test_templates_come_from_the_runner_of_the_browser(tmp_path):
 
     each = [{"extra_routes": [listing(f"gpu-{number}")]} for number in range(2)]
     async with running_pool(tmp_path, 2, options=each) as pool, browser(pool.base) as client:
-        for file in ("index.json", "index.de.json", "default.json"):
+        for file in ("index.de.json", "default.json"):
             path = f"/templates/{file}"
             assert await client.get(path) == {"runner": "gpu-0", "path": path}
         await gone(pool, "gpu-0")
-        assert (await client.get("/templates/index.json"))["runner"] == "gpu-1"
+        assert (await client.get("/templates/default.json"))["runner"] == "gpu-1"
 
 
 async def test_without_a_cookie_the_primary_answers(pool, client):

@@ -137,6 +137,11 @@ async def empty_object(_: web.Request) -> web.Response:
     return json_response({})
 
 
+async def no_templates(_: web.Request) -> web.Response:
+    """The list of a templates package that has none, which the frontend asks for."""
+    return json_response([])
+
+
 async def logs(request: web.Request) -> web.Response:
     """The log as one string."""
     return json_response(state_of(request).logs.text())
@@ -191,6 +196,7 @@ ROUTES = (
     web.get("/extensions", extensions),
     web.get("/i18n", empty_object),
     web.get("/workflow_templates", empty_object),
+    web.get("/templates/index.json", no_templates),
 )
 
 INTERNAL_ROUTES = (
