@@ -29,6 +29,7 @@ from gateway.jobs.jobs import Jobs
 from gateway.jobs.overview import Overview
 from gateway.jobs.registry import link_sid
 from gateway.jobs.roster import Roster
+from gateway.jobs.secrets import Secrets
 from gateway.metrics.collector import Rooms, RoomsCollector
 from gateway.metrics.meters import Meters
 from gateway.reload import Reloader
@@ -44,6 +45,7 @@ from gateway.storage.files import OutputRow
 from gateway.storage.key_file import read_or_make
 from gateway.storage.sealing import Seal
 from gateway.tls import Certificates
+from gateway.workflows.keeping import Keeper
 from gateway.workflows.signing import Signer
 from gateway.workflows.templates import Templates
 from gateway.workflows.workflows import Workflows
@@ -66,6 +68,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
     """
     clock = clock or Clock()
     async with AsyncExitStack() as rooms:
+        key = _key(config)
         db = await Database.open(config.database_url, synchronous=config.database.synchronous)
         rooms.push_async_callback(db.close)
         access = Gate(config.access, db, clock)
@@ -91,7 +94,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
         rooms.push_async_callback(staging.close)
         hub = Hub(lambda: pool.features(config.server.max_upload_size), config.sessions, clock)
-        jobs = Jobs(config, db, pool, outputs, archive, staging, hub, clock)
+        jobs = Jobs(config, db, pool, outputs, archive, staging, hub, clock, Secrets(key))
         hub.live = jobs
         hub.on_told = jobs.told
         jobs.submissions.runs_alone = hub.runs_alone
@@ -106,7 +109,6 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             sid = link_sid(gateway_id, config_of.name)
             return Runner(config_of, sid, jobs, health=config.health, clock=clock, rules=endpoint_rules)
 
-        key = read_or_make(config.data_dir / KEY_FILE)
         roster = Roster(db, clock, Seal(key, "runners' headers"), gateway_id)
         await roster.load(config.runners)
         for runner_config in roster.wanted():
@@ -116,6 +118,10 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         rooms.push_async_callback(fleet.close)
         workflows = Workflows(db, jobs, uploads, archive, clock, max_waiting=config.queue.max_pending)
         rooms.push_async_callback(workflows.close)
+        if not config.archive.enabled:
+            keeper = Keeper(archive, outputs, workflows.files_of)
+            jobs.registry.watchers.append(keeper)
+            rooms.push_async_callback(keeper.close)
         templates = Templates(db, clock, most=config.workflows.max_templates)
         await access.start()
         await jobs.start()
@@ -235,6 +241,13 @@ def _spare_what_lasts() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def _key(config: Config) -> bytes:
+    """The key that signs and seals: the configuration's, else the one that was made at the first start. Raises
+    StorageError."""
+    given = config.access.secrets_key
+    return given.get_secret_value().encode() if given is not None else read_or_make(config.data_dir / KEY_FILE)
 
 
 async def _files(db: Database, blobs: BlobStore) -> tuple[Uploads, OutputNames]:

@@ -233,6 +233,11 @@ class Workflows:
         )
         return [file for file in made if file.type == SAVED] or list(made)
 
+    async def files_of(self, workflow_id: str) -> tuple[str, list[OutputFile]]:
+        """A workflow's owner and its ``outputs``; none of what is no workflow."""
+        seen = await self.see(workflow_id)
+        return ("", []) if seen is None else (seen.row.owner, await self.outputs(seen))
+
     # changing
 
     async def cancel(self, seen: WorkflowSeen) -> Cancelled:
