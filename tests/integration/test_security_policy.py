@@ -20,9 +20,10 @@ async def test_it_is_on_what_the_gateway_answers_in_their_place(tmp_path):
     page, queue, settings, own = await policies(tmp_path, [BLOCKED, BLOCKED])
     assert page == queue == settings
     assert page.startswith("default-src 'self';")
-    assert own == ""
+    assert own != page, "the gateway's own pages have their own"
 
 
 @pytest.mark.parametrize("options", [[FREE, BLOCKED], [BLOCKED, FREE], [BLOCKED, {"version": "0.3.64"}]])
 async def test_it_is_not_where_a_runner_has_none(tmp_path, options):
-    assert await policies(tmp_path, options) == ["", "", "", ""]
+    *native, _ = await policies(tmp_path, options)
+    assert native == ["", "", ""]
