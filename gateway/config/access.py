@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from gateway.config.section import Section
 from gateway.config.values import Int, Number, value_fault
 
+KEY_CHARACTERS = 32
 TOKEN = re.compile(r"cgw_[A-Za-z0-9_-]{32,256}")  # the form of every token
 
 
@@ -17,6 +18,13 @@ def _token(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _key(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < KEY_CHARACTERS:
+        raise value_fault(f"must have at least {KEY_CHARACTERS} random characters, such as $(openssl rand -hex 32)")
+    return secret
+
+
+KeyText = Annotated[SecretStr, AfterValidator(_key)]
 TokenText = Annotated[SecretStr, AfterValidator(_token)]
 
 
@@ -25,7 +33,8 @@ class AccessConfig(Section):
     permits listening beyond loopback without tokens. `admin_token` is one that needs no database; `login_hours` is how
     long a browser stays logged in, `login_attempts_per_minute` how often an address may try; a rotated token lives for
     `rotation_grace_hours` more; the audit trail goes back `audit_days`; with `open_metrics`, `/gateway/metrics` and
-    the reasons of `/gateway/ready` need no token.
+    the reasons of `/gateway/ready` need no token. `secrets_key` seals what the database keeps of secrets and signs
+    URLs; without it a key file is made in `data_dir`.
     """
 
     mode: Literal["anonymous", "tokens"] = "anonymous"
@@ -36,6 +45,7 @@ class AccessConfig(Section):
     rotation_grace_hours: Annotated[Number, Field(ge=0, le=8_760)] = 24.0
     audit_days: Annotated[Number, Field(gt=0, le=36_500)] = 365.0
     open_metrics: bool = False
+    secrets_key: KeyText | None = None
 
     @property
     def configured_secret(self) -> str | None:

@@ -220,7 +220,7 @@ class Endings:
             self.interrupted(job, reason)
             return
         self._registry.turn(job, JobState.CANCELLED, reason)
-        end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason}
+        end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason, "secrets": None}
         self._db.write_behind(job_rows.update_job(job.id, **end, changes=job.changes, hidden=True, told=True))
 
     def forgotten(self, job: Job, reason: str) -> None:
@@ -376,6 +376,7 @@ class Endings:
                 runner=runner,
                 told=job.client_id is None,
                 wish=None,
+                secrets=None,
             )
         )
         self.on_slot_free()

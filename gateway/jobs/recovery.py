@@ -8,6 +8,8 @@ submitting, with an open attempt        the same, and counts as accepted: its cl
 submitting, without one                 is validated again as if it came now; refused, it leaves no trace: its
                                         client never had a 200
 
+Secrets that came with a job are opened again; where the key is another one, the job goes on without them and says so.
+
 A cancellation or a deletion that its client was promised is part of what is found; it is carried out with the first
 reconciling, or at once where no runner has the job.
 """
@@ -21,7 +23,9 @@ from contextlib import contextmanager
 import structlog
 
 from gateway.jobs import rows
+from gateway.jobs.job import Job
 from gateway.jobs.registry import Registry
+from gateway.jobs.secrets import Secrets, SecretsLost
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
@@ -56,13 +60,13 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-async def recover(db: Database, registry: Registry) -> None:
+async def recover(db: Database, registry: Registry, secrets: Secrets) -> None:
     """Fills the registry from the database. Nothing is dispatched by this. Raises StorageError."""
     with _uncollected():
-        await _recover(db, registry)
+        await _recover(db, registry, secrets)
 
 
-async def _recover(db: Database, registry: Registry) -> None:
+async def _recover(db: Database, registry: Registry, secrets: Secrets) -> None:
     found = await job_rows.load_unfinished(db)
     highest_seq = await job_rows.highest_seq(db)
     registry.start_counting(highest_seq, rows.next_number(found, at_least=highest_seq))
@@ -76,8 +80,21 @@ async def _recover(db: Database, registry: Registry) -> None:
         else:
             job.state, _ = as_found(job.state, AttemptState.UNDELIVERED)
         registry.add(job)
+        _open_secrets(registry, job, secrets)
         if row.state == JobState.SUBMITTING and job.was_accepted:
             # Before its attempt comes to nothing, which would look as if it had never been accepted.
             db.write_behind(job_rows.update_job(job.id, state=job.state.value))
     if found:
         log.info("jobs.found_again", jobs=len(found), on_runners=sum(job.attempt is not None for job in registry))
+
+
+def _open_secrets(registry: Registry, job: Job, secrets: Secrets) -> None:
+    """A job whose secrets cannot be read goes on without them. What is sealed stays until its end: the next start may
+    have the right key."""
+    if job.sealed is None:
+        return
+    try:
+        job.secrets = secrets.opened(job.id, job.sealed)
+    except SecretsLost as lost:
+        log.error("job.secrets_lost", job=job.id, reason=str(lost), hint="is the key file the one that it was?")
+        registry.noted(job, str(lost))

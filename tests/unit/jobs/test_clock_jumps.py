@@ -1,6 +1,7 @@
 """The wall clock is set back and forth by an hour: nothing changes its order, and nothing ends that is not due."""
 
 import pytest
+from support.room import SECRETS
 
 from gateway.jobs.recovery import recover
 from gateway.jobs.registry import Registry
@@ -21,7 +22,7 @@ async def test_waiting_jobs_keep_their_order_also_through_a_restart(room):
 
     await room.db.flushed()
     again = Registry(room.db, room.clock, room.listener)
-    await recover(room.db, again)
+    await recover(room.db, again, SECRETS)
     assert [waiting.job_id for waiting in again.waiting] == order
 
 

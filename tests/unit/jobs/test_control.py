@@ -1,7 +1,7 @@
 """Cancelling, interrupting and deleting, by where the job stands and by what its runner can do."""
 
 import pytest
-from support.room import PlayedRunner, jobs_room
+from support.room import SECRETS, PlayedRunner, jobs_room
 
 from gateway.jobs.recovery import recover
 from gateway.jobs.states import AttemptState, JobState
@@ -257,7 +257,7 @@ async def test_the_next_life_knows_the_wish_and_carries_it_out(tmp_path, wish):
             assert await room.control.cancel(attempt.job) is True
     runner.failure = None
     async with jobs_room(tmp_path, runner) as room:
-        await recover(room.db, room.registry)
+        await recover(room.db, room.registry, SECRETS)
         job = room.registry.get("a")
         assert job.is_unwanted
         await room.reconciler.reconcile(runner)

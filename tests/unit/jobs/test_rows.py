@@ -1,6 +1,7 @@
 """Jobs as rows and back."""
 
 import pytest
+from support.room import SECRETS
 
 from gateway.jobs import rows
 from gateway.jobs.job import Options
@@ -14,7 +15,7 @@ async def again(room):
     """The registry of the next life of the gateway."""
     await room.db.flushed()
     registry = Registry(room.db, room.clock, room.listener)
-    await recover(room.db, registry)
+    await recover(room.db, registry, SECRETS)
     return registry
 
 

@@ -1,6 +1,7 @@
 """What becomes of a submission that fails in the gateway itself."""
 
 import pytest
+from support.room import SECRETS
 
 from gateway.config import QueueConfig
 from gateway.jobs.states import AttemptState, JobState
@@ -20,7 +21,14 @@ class Fault(Exception):
 def submissions(room):
     room.dispatcher.open()
     return Submissions(
-        room.registry, room.history, room.pool, room.dispatcher, room.db, room.clock, bounds=QueueConfig(max_pending=10)
+        room.registry,
+        room.history,
+        room.pool,
+        room.dispatcher,
+        room.db,
+        room.clock,
+        bounds=QueueConfig(max_pending=10),
+        secrets=SECRETS,
     )
 
 
