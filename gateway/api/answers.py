@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -50,18 +51,24 @@ def runner_failed(runner: str, reason: str) -> web.Response:
 
 
 async def body_json(request: web.Request) -> Any:
-    """The request's JSON, whatever its content type. Raises ValueError where it is none, and HTTPRequestTimeout, which
-    closes the connection, where the body does not come in time."""
-    seconds = services(request).config.server.body_seconds
+    """The request's JSON, whatever its content type. Raises ValueError where it is none, and HTTPRequestTimeout where
+    the body does not come in time."""
+    async with in_time(services(request).config.server.body_seconds):
+        body = await request.read()
+    return json_text.loads(body)
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Within, a client's body has so long to arrive. Raises HTTPRequestTimeout, which closes the connection."""
     try:
         async with asyncio.timeout(seconds):
-            body = await request.read()
+            yield
     except TimeoutError:
         text = json_text.dumps(errors.body_too_slow(seconds))
         late = web.HTTPRequestTimeout(text=text, content_type="application/json")
         late.force_close()
         raise late from None
-    return json_text.loads(body)
 
 
 def concerning(runner: str | None, job: str | None) -> dict[str, str]:

@@ -33,7 +33,9 @@ HOP_BY_HOP = frozenset(
 # A runner trusts whoever reaches it, and refuses what looks like another site's page: what tells of the client stays.
 NOT_FOR_RUNNERS = HOP_BY_HOP | {
     "authorization",
+    "cf-connecting-ip",
     "cookie",
+    "forwarded",
     "host",
     "origin",
     "referer",
@@ -44,6 +46,9 @@ NOT_FOR_RUNNERS = HOP_BY_HOP | {
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-real-ip",
+    "true-client-ip",
     "expect",
     "content-length",
 }
@@ -169,10 +174,11 @@ class _Body:
     """The client's body on its way: counted, and its failures told apart from the runner's."""
 
     def __init__(self, request: web.Request) -> None:
-        self.refused: web.HTTPRequestEntityTooLarge | None = None
+        self.refused: web.HTTPException | None = None
         self.client_failed = False
         self._request = request
         self._most = services(request).config.server.max_upload_size
+        self._seconds = services(request).config.server.body_seconds  # without a byte
         if (request.content_length or 0) > self._most:
             raise web.HTTPRequestEntityTooLarge(self._most, request.content_length or 0)
 
@@ -185,7 +191,11 @@ class _Body:
         chunks = self._request.content.iter_chunked(CHUNK_BYTES)
         while True:
             try:
-                chunk = await anext(chunks, None)
+                async with answers.in_time(self._seconds):
+                    chunk = await anext(chunks, None)
+            except web.HTTPRequestTimeout as late:
+                self.refused = late
+                raise
             except Exception:  # whatever aiohttp makes of a client that breaks off or sends no HTTP
                 self.client_failed = True
                 raise

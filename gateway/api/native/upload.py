@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_request import FileField
 from blake3 import blake3
+from multidict import MultiDictProxy
 
 from gateway.access.callers import caller_of
 from gateway.api import answers, contents
@@ -25,6 +26,9 @@ from gateway.runners.errors import RunnerError
 from gateway.storage.files import OutputRow, UploadRow
 
 CHUNK_BYTES = 1024 * 1024
+SLOWEST_BYTES_PER_SECOND = 16 * 1024  # of an upload; past the time that it then takes, 408
+
+Fields = MultiDictProxy[str | bytes | FileField]
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +144,10 @@ def _named_original(rooms: Services, form: _Form) -> OutputRow | UploadRow | Non
 
 async def _form(request: web.Request) -> _Form:
     """Raises UploadRefused as ComfyUI does, in its order: 500 for a bad type, then 400 and 500 for what is no file."""
-    form = await request.post()
+    server = services(request).config.server
+    size = server.max_upload_size if request.content_length is None else request.content_length
+    async with answers.in_time(server.body_seconds + size / SLOWEST_BYTES_PER_SECOND):
+        form = await _parsed(request)
     kind, image = form.get("type"), form.get("image")
     if kind is not None and not names.is_file_type(kind):
         raise UploadRefused(500, f"unknown type {kind!r}")
@@ -156,6 +163,16 @@ async def _form(request: web.Request) -> _Form:
         owner=caller_of(request).owner,
     )
     return _Form(image.file, place, _text(form.get("original_ref")))
+
+
+async def _parsed(request: web.Request) -> Fields:
+    try:
+        return await request.post()
+    except (web.HTTPException, ConnectionError):
+        raise
+    except Exception as error:
+        # aiohttp's parser of forms fails in many ways on what is none: ValueError, IndexError, LookupError, zlib.error …
+        raise UploadRefused(400, f"not a form: {error!r}") from error
 
 
 def _refusal(refused: UploadRefused) -> web.Response:
