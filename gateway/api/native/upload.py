@@ -28,7 +28,7 @@ from gateway.storage.files import OutputRow, UploadRow
 CHUNK_BYTES = 1024 * 1024
 SLOWEST_BYTES_PER_SECOND = 16 * 1024  # of an upload; past the time that it then takes, 408
 
-Fields = MultiDictProxy[str | bytes | FileField]
+Fields = MultiDictProxy[str | bytes | bytearray | FileField]
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +171,7 @@ async def _parsed(request: web.Request) -> Fields:
     except (web.HTTPException, ConnectionError):
         raise
     except Exception as error:
-        # aiohttp's parser of forms fails in many ways on what is none: ValueError, IndexError, LookupError, zlib.error …
+        # aiohttp's parser fails in many ways on what is no form: ValueError, IndexError, LookupError, zlib.error …
         raise UploadRefused(400, f"not a form: {error!r}") from error
 
 
