@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -32,11 +33,13 @@ log = structlog.get_logger(__name__)
 
 
 class Follower:
-    """Turns what links receive into changes of jobs and messages to clients."""
+    """Turns what links receive into changes of jobs and messages to clients. ``on_message`` hears every message of an
+    attempt as it comes."""
 
     def __init__(self, registry: Registry, endings: Endings) -> None:
         self._registry = registry
         self._endings = endings
+        self.on_message: Callable[[Attempt, Message], None] = lambda _attempt, _message: None
         self._early: dict[str, deque[Message]] = {}
         self._in_order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -83,6 +86,7 @@ class Follower:
                     await self._of_attempt(runner, attempt, message)
 
     async def _of_attempt(self, runner: Runner, attempt: Attempt, message: Message) -> None:
+        self.on_message(attempt, message)
         if messages.is_terminal(message):
             attempt.terminal = messages.with_prompt_id(message, attempt.job.id)
             return

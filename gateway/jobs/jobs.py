@@ -24,6 +24,7 @@ from gateway.jobs.fleet import Fleet
 from gateway.jobs.follow import Follower
 from gateway.jobs.history import History
 from gateway.jobs.job import Job
+from gateway.jobs.learning import Learner
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
 from gateway.jobs.registry import VISIBLE, JobListener, Registry
@@ -87,6 +88,8 @@ class Jobs:
         self._endings.on_slot_free = self.dispatcher.schedule
         self._endings.on_files = archive.want
         self._follower = Follower(self.registry, self._endings)
+        self.learner = Learner(self.registry, pool, self.dispatcher.scheduler, db, clock)
+        self._follower.on_message = self.learner.told
         self.dispatcher.on_another_id = self._follower.answered_to_another_id
         self._watchdog = Watchdog(clock, stuck_seconds=config.health.stuck_seconds)
         self._reconciler = Reconciler(self.registry, self.dispatcher, self._watchdog)
@@ -98,6 +101,7 @@ class Jobs:
     async def start(self) -> None:
         """Finds the jobs of an earlier life again; the dispatcher opens. Raises StorageError."""
         await self.history.load()
+        await self.learner.load()
         await recover(self._db, self.registry, self._secrets)
         await retell(self._db, self.registry.listener, now=self._clock.wall_ms())
         for job in list(self.registry):
@@ -133,6 +137,7 @@ class Jobs:
         """Gives out no more jobs, and waits for the dispatches and the ends under way."""
         await self.dispatcher.close()
         await self._endings.settled()
+        self.learner.close()
 
     # what clients see
 
@@ -204,6 +209,7 @@ class Jobs:
     async def runner_connected(self, runner: Runner) -> None:
         """See RunnerObserver."""
         await self._stored(runner, self._reconciler.reconcile)
+        await self.learner.connected(runner)
         await self.registry.listener.runner_connected(runner)
 
     async def runner_checked(self, runner: Runner) -> None:
@@ -212,6 +218,7 @@ class Jobs:
 
     async def runner_lost(self, runner: Runner, reason: str) -> None:
         """See RunnerObserver."""
+        self.learner.forget(runner.name, reason)
         for attempt in self.registry.attempts_on(runner.name):
             self._endings.lost(attempt, reason)
         self.dispatcher.schedule()

@@ -62,6 +62,7 @@ class Estimates:
     def __init__(self) -> None:
         self._averages: OrderedDict[str, Average] = OrderedDict()
         self.changed: set[str] = set()
+        self.forgotten: set[str] = set()
 
     def learn(self, profile: Profile, models: Models, seconds: float) -> None:
         """A job took so long at speed 1, loading aside."""
@@ -95,7 +96,9 @@ class Estimates:
         """As it was stored."""
         self._averages[key] = average
         while len(self._averages) > KINDS_MOST:
-            self._averages.popitem(last=False)
+            gone, _ = self._averages.popitem(last=False)
+            self.changed.discard(gone)
+            self.forgotten.add(gone)
 
     def get(self, key: str) -> Average | None:
         """What is known under a key."""

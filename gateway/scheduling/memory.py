@@ -31,7 +31,7 @@ class RunnerMemory:
     recent: list[str] = field(default_factory=list)
     keeps: int = FIRST_GUESS
     speed: float | None = None  # None: not known yet
-    jobs: int = 0
+    timed: int = 0  # jobs that its speed was drawn from
 
 
 class Memory:
@@ -41,6 +41,7 @@ class Memory:
         self.runners: dict[str, RunnerMemory] = {}
         self.loads: dict[str, float] = {}
         self.changed: set[tuple[str, str]] = set()
+        self.forgotten: set[str] = set()  # models
 
     def warm(self, runner: str) -> tuple[str, ...]:
         """What it has loaded by all that is known, least recently used first."""
@@ -95,7 +96,6 @@ class Memory:
                 known.keeps = max(known.keeps, self._depth(known.recent, models))
         known.recent = _used(known.recent, models)
         known.keeps = max(known.keeps, len(_heavy(models, self.loads)))
-        known.jobs += 1
         self.changed.add(("runner", runner))
 
     def took(self, runner: str, ratio: float, otherwise: float) -> None:
@@ -103,7 +103,9 @@ class Memory:
         known = self.runners.setdefault(runner, RunnerMemory())
         measured = 1 / ratio
         before = known.speed if known.speed is not None else otherwise
-        blended = math.exp((1 - NEWEST) * math.log(before) + NEWEST * math.log(measured))
+        share = max(NEWEST, 1 / (known.timed + 1))
+        known.timed += 1
+        blended = math.exp((1 - share) * math.log(before) + share * math.log(measured))
         known.speed = min(SPEED_SPAN, max(1 / SPEED_SPAN, blended))
         self.changed.add(("runner", runner))
 
@@ -132,7 +134,9 @@ class Memory:
     def put_load(self, model: str, seconds: float) -> None:
         """The load time of a model."""
         if model not in self.loads and len(self.loads) >= MODELS_MOST:
-            del self.loads[next(iter(self.loads))]
+            gone = next(iter(self.loads))
+            del self.loads[gone]
+            self.forgotten.add(gone)
         self.loads[model] = seconds
         self.changed.add(("model", model))
 

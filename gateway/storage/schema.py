@@ -114,6 +114,16 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
+# What was learned of runners, models and kinds of jobs, as JSON.
+learned = Table(
+    "learned",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
 # A token's secret is not here, only its digest; nor is a browser session's.
 tokens = Table(
     "tokens",

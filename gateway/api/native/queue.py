@@ -14,6 +14,7 @@ from gateway.api import answers
 from gateway.api.others import note_others
 from gateway.api.services import Services, services
 from gateway.jobs.job import Job
+from gateway.jobs.learning import Learner
 from gateway.jobs.states import JobState
 from gateway.runners.errors import RunnerError
 from gateway.runners.runner import Runner
@@ -76,7 +77,7 @@ async def post_free(request: web.Request) -> web.Response:
         return answers.failed()
     rooms, caller = services(request), caller_of(request)
     runners = [runner for runner in rooms.pool.ready() if MANAGE in caller.scopes or _is_free_to(rooms, caller, runner)]
-    await asyncio.gather(*(_free(runner, flags) for runner in runners))
+    await asyncio.gather(*(_free(runner, flags, rooms.jobs.learner) for runner in runners))
     return answers.empty()
 
 
@@ -90,8 +91,10 @@ def _is_free_to(rooms: Services, caller: Caller, runner: Runner) -> bool:
     return all(attempt.job.owner == caller.owner for attempt in rooms.jobs.registry.attempts_on(runner.name))
 
 
-async def _free(runner: Runner, flags: dict[str, bool]) -> None:
+async def _free(runner: Runner, flags: dict[str, bool], learner: Learner) -> None:
     try:
         await runner.client.request("POST", "/free", json=flags)
+        if any(flags.values()):
+            learner.forget(runner.name, "it was told to free its memory")
     except RunnerError as error:
         log.warning("runner.not_freed", runner=runner.name, reason=error.reason)

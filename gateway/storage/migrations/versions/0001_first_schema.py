@@ -67,6 +67,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
     )
     op.create_table(
+        "learned",
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("topic", "name", name=op.f("pk_learned")),
+    )
+    op.create_table(
         "uploads",
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("type", sa.String(), nullable=False),
