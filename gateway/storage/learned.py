@@ -29,4 +29,4 @@ def delete_learned(topic: str, name: str) -> Operation:
 async def load_learned(db: Database) -> list[tuple[str, str, str]]:
     """Everything as (topic, name, value), what was learned last at the end. Raises StorageError."""
     rows = await db.read(select(learned.c.topic, learned.c.name, learned.c.value).order_by(learned.c.updated_at))
-    return [(topic, name, value) for topic, name, value in rows]
+    return [(row.topic, row.name, row.value) for row in rows]
