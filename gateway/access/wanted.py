@@ -106,9 +106,16 @@ class TokenBody(Body):
         )
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class ChangeBody(Body):
     """``PATCH /gateway/api/tokens/{id}``: what is left out stays, so the defaults are never used; ``expires_in_days``
     counts from now, null: never."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     name: Name = ""
     scopes: Scopes = ()

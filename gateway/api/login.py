@@ -183,11 +183,3 @@ def _form(
 def _page(content: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     text = PAGE.substitute(content=content)
     return web.Response(status=status, text=text, content_type="text/html", headers={**HEADERS, **(headers or {})})
-
-
-ROUTES = [
-    web.get(LOGIN, get_login),
-    web.post(LOGIN, post_login),
-    web.get("/gateway/logout", get_logout),
-    web.post("/gateway/logout", post_logout),
-]

@@ -11,8 +11,7 @@ from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.access.gate import GATE
 from gateway.access.trail import TRAIL
-from gateway.api import authentication, login, middleware, operations
-from gateway.api.admin import overview, tokens, trail
+from gateway.api import authentication, middleware, openapi_routes, own
 from gateway.api.cross_origin import Origins, same_site_only
 from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
@@ -71,16 +70,7 @@ NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own ro
     web.post("/api/jobs/{job_id}/cancel", jobs.cancel_job),
 ]
 
-OWN = [
-    web.get("/gateway/health", operations.health),
-    web.get("/gateway/ready", operations.ready),
-    web.get("/gateway/metrics", operations.metrics),
-    *login.ROUTES,
-    web.get("/gateway/api/jobs/{job_id}", overview.get_job),
-    web.get("/gateway/api/runners", overview.get_runners),
-    *tokens.ROUTES,
-    *trail.ROUTES,
-]
+OWN = [endpoint.route() for endpoint in (*own.ENDPOINTS, *openapi_routes.ENDPOINTS)]
 
 
 def application(rooms: Services) -> web.Application:

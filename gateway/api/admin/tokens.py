@@ -102,13 +102,3 @@ def _gate(request: web.Request) -> Gate:
 
 def _now(request: web.Request) -> int:
     return services(request).clock.wall_ms()
-
-
-ROUTES = [
-    web.get("/gateway/api/tokens", get_tokens),
-    web.post("/gateway/api/tokens", post_token),
-    web.get("/gateway/api/tokens/{id}", get_token),
-    web.patch("/gateway/api/tokens/{id}", patch_token),
-    web.delete("/gateway/api/tokens/{id}", delete_token),
-    web.post("/gateway/api/tokens/{id}/rotate", rotate_token),
-]

@@ -51,6 +51,3 @@ async def get_audit(request: web.Request) -> web.Response:
         for row in page
     ]
     return answers.json({"entries": entries, "next": page[-1].id if len(rows) > len(page) else None})
-
-
-ROUTES = [web.get("/gateway/api/audit", get_audit)]

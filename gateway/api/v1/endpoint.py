@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -37,13 +38,13 @@ from gateway.api.v1.faults import KNOWN, told_of
 from gateway.api.v1.forms import MULTIPART, Form, read_form
 
 Typed = Callable[..., Awaitable[Any]]
-ERRORS = {
+OF_CALLERS = {
     401: "No token, or one that is not taken.",
     403: "The token lacks the scope.",
     429: "Too many requests from this address.",
-    500: "The gateway failed.",
-    503: "The gateway cannot do this now.",
 }
+OF_BODIES = {408: "The body did not arrive in time.", 413: "The request is too large."}
+ERRORS = {500: "The gateway failed.", 503: "The gateway cannot do this now."}
 KEY = Parameter(HEADER, "header", "Sent again with the same key, the request makes nothing again.", required=False)
 KEY_REFUSALS = {
     409: f"The first request with this {HEADER} has not been answered yet.",
@@ -80,9 +81,11 @@ def endpoint(
     """
     signature = _Signature(handler, path)
     summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
-    refusals = {**ERRORS, **(errors or {})}
+    refusals = {**ERRORS, **(OF_CALLERS if scope is not None else {}), **(errors or {})}
     if signature.takes_input:
         refusals.setdefault(400, "The request is not what this route takes.")
+    if signature.body is not None or signature.takes_form:
+        refusals = {**OF_BODIES, **refusals}
     if creates:
         refusals.update(KEY_REFUSALS)
     answers = {code: Answer(text, ErrorBody) for code, text in refusals.items()}
@@ -94,7 +97,7 @@ def endpoint(
         handler=_Route(handler, signature, scope, status, creates).serve,
         tag=tag,
         summary=summary.rstrip("."),
-        description=description.strip(),
+        description=re.sub(r"(?<!\n)\n(?!\n)", " ", description.strip()),
         scope=scope,
         parameters=[*parameters, KEY] if creates else parameters,
         query=signature.query,

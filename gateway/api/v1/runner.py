@@ -43,14 +43,14 @@ CONFIGURED = "this runner is in the gateway's configuration: only its status can
 
 
 async def list_runners(request: web.Request, query: RunnersPage) -> Runners:
-    """List the runners, newest first."""
+    """The runners, newest first."""
     rooms = services(request)
     found = [entry for entry in rooms.roster.entries() if query.status in (None, _status(entry))]
     return Runners(runners=[_shown(rooms, entry) for entry in query.of(found)], total=len(found))
 
 
 async def create_runner(request: web.Request, body: NewRunner) -> Runner:
-    """Add a runner to the pool.
+    """Adds a runner to the pool.
 
     It is active at once, and takes work as soon as it has answered what it can run. One that cannot be reached is added
     too; ``health`` says what is wrong.
@@ -76,12 +76,12 @@ async def create_runner(request: web.Request, body: NewRunner) -> Runner:
 
 
 async def get_runner(request: web.Request, runner_id: UUID) -> Runner:
-    """Get a runner."""
+    """One runner, with its health."""
     return _shown(services(request), _entry(request, runner_id))
 
 
 async def update_runner(request: web.Request, runner_id: UUID, body: RunnerChange) -> Runner:
-    """Change a runner.
+    """Changes a runner.
 
     Jobs that it runs go on. A disabled runner gets no new work, and what it has not begun goes elsewhere. With another
     host as endpoint, the values of its headers have to be sent too, or ``{}`` for none.
@@ -112,7 +112,7 @@ async def update_runner(request: web.Request, runner_id: UUID, body: RunnerChang
 
 
 async def drain_runner(request: web.Request, runner_id: UUID, query: Emptying) -> Runner:
-    """Empty a runner: no new work, and what it still runs after a while moves to another one."""
+    """Empties a runner: no new work, and what it still runs after a while moves to another one."""
     rooms = services(request)
     try:
         changed = await rooms.roster.change(runner_id, status="drain")
@@ -125,7 +125,7 @@ async def drain_runner(request: web.Request, runner_id: UUID, query: Emptying) -
 
 
 async def delete_runner(request: web.Request, runner_id: UUID, query: Emptying) -> None:
-    """Remove a runner from the pool.
+    """Removes a runner from the pool.
 
     It leaves the list at once, and the pool when the job that it runs has ended or was moved.
     """
@@ -140,7 +140,7 @@ async def delete_runner(request: web.Request, runner_id: UUID, query: Emptying) 
 
 
 async def interrupt_runner(request: web.Request, runner_id: UUID) -> None:
-    """Interrupt whatever a runner runs now, whoever's it is."""
+    """Interrupts whatever a runner runs now, whoever's it is."""
     entry = _entry(request, runner_id)
     runner = services(request).pool.get(entry.key)
     if runner is None:
@@ -152,7 +152,7 @@ async def interrupt_runner(request: web.Request, runner_id: UUID) -> None:
 
 
 async def get_history(request: web.Request, runner_id: UUID, query: Recent) -> list[Workflow]:
-    """List the newest workflows that a runner was given: the caller's, or everyone's to an admin."""
+    """The newest workflows that a runner was given: the caller's, or everyone's to an admin."""
     entry, caller = _entry(request, runner_id), caller_of(request)
     owner = None if caller.is_admin else caller.owner
     heads = await services(request).workflows.recent_on_runner(entry.key, owner=owner, limit=query.limit)

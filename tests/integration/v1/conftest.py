@@ -5,15 +5,19 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from support.contract import Contract
 from support.pools import running_pool
 
+from gateway.api.openapi import document
+from gateway.api.openapi_routes import endpoints
 from gateway.simulator import Simulator, SimulatorOptions
 
+CONTRACT = Contract(document(endpoints()))
 UNLIMITED = {"requests": None}
 
 
 class Api:
-    """Calls /v1 of one gateway, and expects a status."""
+    """Calls /v1 of one gateway, and expects a status; every answer is held against the document."""
 
     def __init__(self, base, http, token=None):
         self.base = base
@@ -26,6 +30,8 @@ class Api:
             text = await answer.text()
             assert answer.status == status, (answer.status, text)
             self.last = answer
+            if CONTRACT.operation(method, path.partition("?")[0]) is not None:
+                CONTRACT.check(method, path.partition("?")[0], status, answer.content_type, await answer.read())
             told = json.loads(text) if text else None
         if status >= 400:
             assert told.keys() == {"status", "message"}
