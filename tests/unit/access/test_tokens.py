@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.access import secrets
 from gateway.access.token import ALL_SCOPES, Token, TokenLimits
 from gateway.access.tokens import CONFIGURED, ConfiguredToken, DeadToken, Tokens, UnknownToken
 from gateway.storage.database import Database
