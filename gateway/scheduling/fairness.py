@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FLOWS_FEW = 100
+FLOWS_MOST = 10_000  # at each level, of those that wait for nothing
+
 Tags = tuple[float, float]  # of the owner, of the client within it
 
 
@@ -27,33 +30,28 @@ class _Level:
     def __init__(self) -> None:
         self.flows: dict[str, _Flow] = {}
         self.now = 0.0
+        self._sweep_at = FLOWS_FEW
 
     def enter(self, name: str) -> None:
-        flow = self.flows.setdefault(name, _Flow())
+        flow = self._flow(name)
         if not flow.waiting:
             flow.tag = max(flow.tag, self.now)
         flow.waiting += 1
 
     def leave(self, name: str) -> None:
         self.flows[name].waiting -= 1
-        self._forget(name)
 
     def tag(self, name: str) -> float:
         flow = self.flows.get(name)
         return self.now if flow is None else flow.tag
 
     def begin(self, name: str, share: float) -> None:
-        flow = self.flows.setdefault(name, _Flow(self.now))
+        flow = self._flow(name)
         self.now = max(self.now, flow.tag)
         self._charge(flow, share)
 
     def settle(self, name: str, share: float) -> None:
-        flow = self.flows.get(name)
-        if flow is None and share > 0:
-            flow = self.flows[name] = _Flow(self.now)
-        if flow is not None:
-            self._charge(flow, share)
-            self._forget(name)
+        self._charge(self._flow(name), share)
 
     @staticmethod
     def _charge(flow: _Flow, share: float) -> None:
@@ -61,10 +59,21 @@ class _Level:
         flow.credit = max(0.0, -share)
         flow.tag += max(0.0, share)
 
-    def _forget(self, name: str) -> None:
-        flow = self.flows[name]
-        if not flow.waiting and flow.tag <= self.now:
-            del self.flows[name]
+    def _flow(self, name: str) -> _Flow:
+        if name not in self.flows:
+            if len(self.flows) >= self._sweep_at:
+                self._sweep()
+            self.flows[name] = _Flow(self.now)
+        return self.flows[name]
+
+    def _sweep(self) -> None:
+        """Forgets who waits for nothing and owes nothing; past the bound also who owes least."""
+        idle = sorted((flow.tag, name) for name, flow in self.flows.items() if not flow.waiting)
+        too_many = len(self.flows) - FLOWS_MOST
+        for place, (tag, name) in enumerate(idle):
+            if tag <= self.now or place < too_many:
+                del self.flows[name]
+        self._sweep_at = max(FLOWS_FEW, 2 * len(self.flows))
 
 
 class Shares:
@@ -88,12 +97,13 @@ class Shares:
         """One job of the client waits no more."""
         self._owners.leave(owner)
         self._clients[owner].leave(client)
-        self._tidy(owner)
 
     def begin(self, owner: str, client: str, seconds: float, weight: float) -> None:
         """A job is given out that is expected to take so long."""
         self._owners.begin(owner, seconds / weight)
         self._clients.setdefault(owner, _Level()).begin(client, seconds / weight)
+        if len(self._clients) > 2 * len(self._owners.flows):
+            self._clients = {name: level for name, level in self._clients.items() if name in self._owners.flows}
 
     def settle(self, owner: str, client: str, seconds: float, weight: float) -> None:
         """A job that was given out took so much longer than expected; negative where it took less, or never ran."""
@@ -101,9 +111,3 @@ class Shares:
         clients = self._clients.get(owner)
         if clients is not None:
             clients.settle(client, seconds / weight)
-            self._tidy(owner)
-
-    def _tidy(self, owner: str) -> None:
-        """The clients of an owner that is not known any more are not either."""
-        if owner not in self._owners.flows and not self._clients[owner].flows:
-            del self._clients[owner]

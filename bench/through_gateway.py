@@ -1,0 +1,149 @@
+"""The mixes of models of `placement.py` through a real gateway over simulated runners, with time scaled down, beside
+the policy alone on the same jobs. What is warm, how fast runners are and how long jobs take the gateway has to learn.
+
+    python bench/through_gateway.py [--jobs 600] [--scale 0.1] [--mix 0] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from placement import BOUND, MIXES, POLICIES
+from policies import Bound
+from virtual import Job, Pool, Workload
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.pools import running_pool
+
+from gateway.config import LogConfig
+from gateway.jobs.states import JobState
+from gateway.logging import configure_logging
+
+STEP_SECONDS = 0.25  # of a sampler at speed 1, before scaling
+LONGEST_SECONDS = 600.0  # after the last job has come
+WARM_UP = 0.25  # of the jobs, which are not counted: the first ones find nothing loaded
+
+
+def graph(job: Job, number: int) -> dict[str, Any]:
+    """The default graph of ComfyUI, with as many steps as the job has work."""
+    (model,) = job.models
+    sampler = {"seed": number, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    links = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": f"{model}.safetensors"}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": f"picture {number}", "clip": ["1", 1]}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "4": {"class_type": "KSampler", "inputs": {**sampler, **links, "steps": steps_of(job)}},
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "bench"}},
+    }
+
+
+def steps_of(job: Job) -> int:
+    return max(1, round(job.work / STEP_SECONDS))
+
+
+class Ends:
+    """When each job ended, by its id."""
+
+    def __init__(self, count: int) -> None:
+        self.at: dict[str, float] = {}
+        self.count = count
+        self.all = asyncio.Event()
+
+    def job_turned(self, job: Any, was: Any) -> None:
+        if job.state is JobState.COMPLETED:
+            self.at[job.id] = time.perf_counter()
+            if len(self.at) == self.count:
+                self.all.set()
+
+    def attempt_turned(self, attempt: Any, was: Any, reason: str) -> None:
+        pass
+
+
+async def through_gateway(mix: Workload, jobs: list[Job], scale: float, folder: Path, policy: str) -> list[float]:
+    """Seconds from arrival to end, unscaled."""
+    checkpoints = [f"model-{rank:02}.safetensors" for rank in range(mix.models)]
+    options = [
+        {
+            "speed": speed,
+            "checkpoints": checkpoints,
+            "models_kept": mix.kept,
+            "seconds_per_step": STEP_SECONDS * scale,
+            "load_seconds": mix.load_seconds * scale * speed,  # loading takes the same time on all
+            "preview_size": 0,
+        }
+        for speed in mix.speeds
+    ]
+    config = {"scheduling": {"policy": policy}, "log": {"level": "error"}}
+    async with running_pool(folder, len(options), options=options, config=config) as pool:
+        ends, began = Ends(len(jobs)), time.perf_counter()
+        pool.rooms.jobs.registry.watchers.append(ends)
+        sent: dict[str, float] = {}
+        async with aiohttp.ClientSession() as http:
+
+            async def submit(number: int, job: Job) -> None:
+                await asyncio.sleep(max(0.0, began + job.arrived * scale - time.perf_counter()))
+                at = time.perf_counter()
+                body = {"prompt": graph(job, number), "client_id": "bench"}
+                async with http.post(f"{pool.base}/prompt", json=body) as response:
+                    sent[(await response.json())["prompt_id"]] = at
+
+            await asyncio.gather(*(submit(number, job) for number, job in enumerate(jobs)))
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await ends.all.wait()
+        counted = list(sent.items())[int(len(jobs) * WARM_UP) :]
+        loads = sum(len(simulator.state.gpu.loads) for simulator in pool.simulators)
+        print(f"  {loads} loads", file=sys.stderr)
+        return [(ends.at[job_id] - at) / scale for job_id, at in counted]
+
+
+def alone(mix: Workload, jobs: list[Job], name: str) -> list[float]:
+    """The same on the policy alone."""
+    loads = {f"model-{rank:02}": 0.0 if name == BOUND else mix.load_seconds for rank in range(mix.models)}
+    mine = [dataclasses.replace(job, work=steps_of(job) * STEP_SECONDS) for job in jobs]
+    Pool(mix.speeds, mix.kept, loads).run(mine, Bound() if name == BOUND else POLICIES[name]())
+    return [job.ended - job.arrived for job in mine[int(len(mine) * WARM_UP) :]]
+
+
+def rows(mix: Workload, arguments: argparse.Namespace) -> Iterator[tuple[str, float]]:
+    jobs = dataclasses.replace(mix, jobs=arguments.jobs).arrivals(arguments.seed)
+    yield BOUND, statistics.mean(alone(mix, jobs, BOUND))
+    for name in ("warm (the gateway's)", "warm (the gateway's), one job ahead"):
+        yield name, statistics.mean(alone(mix, jobs, name))
+    for policy in arguments.policy:
+        with tempfile.TemporaryDirectory() as folder:
+            took = asyncio.run(through_gateway(mix, jobs, arguments.scale, Path(folder), policy))
+        yield f"through the gateway: {policy}", statistics.mean(took)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=600)
+    parser.add_argument("--scale", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mix", type=int, action="append", choices=range(len(MIXES)))
+    parser.add_argument("--policy", action="append")
+    arguments = parser.parse_args()
+    arguments.policy = arguments.policy or ["warm"]
+    configure_logging(LogConfig(level="error"))
+    for number in arguments.mix or range(len(MIXES)):
+        mix = MIXES[number]
+        print(f"{mix.models} models, {mix.kept} kept, {mix.load:.0%} of the pool's speed, {arguments.jobs} jobs")
+        for name, seconds in rows(mix, arguments):
+            print(f"  {name:<40} {seconds:6.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
