@@ -29,6 +29,7 @@ from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
 from gateway.jobs.registry import VISIBLE, JobListener, Registry
 from gateway.jobs.retold import retell
+from gateway.jobs.rows import TAKEN
 from gateway.jobs.scheduler import policy_of
 from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import JobState
@@ -189,6 +190,17 @@ class Jobs:
         if job is None:
             return None
         return _placed(_row(job), self._places().get(job_id))
+
+    def unpromised(self, job_id: str) -> bool:
+        """Nobody outside has been promised this job: refused by every runner, it leaves no trace, instead of failing.
+
+        Returns False, and changes nothing, for one that a runner has had, and so validated, or that is not there.
+        """
+        job = self.registry.get(job_id)
+        if job is None or job.is_in(JobState.RUNNING) or any(attempt.state in TAKEN for attempt in job.attempts):
+            return False
+        job.was_accepted = False
+        return True
 
     def place(self, job_id: str) -> int | None:
         """A job's place in the pool's queue, from 1; None unless it waits."""

@@ -6,9 +6,11 @@
     4  what came of it is noted: accepted, or refused and why        done
 
 The graph is filled in from what is stored (values, seed, time of creation), so it is the same each time. A job's id is
-its workflow's, and no id is taken twice: submitted once more, it is the job that is there already. A job that a crash
-left without an answer is validated by the next life of the gateway and vanishes if it is refused
-(`gateway.jobs.recovery`); its workflow then hears so, and is submitted again to learn why.
+its workflow's, and no id is taken twice: submitted once more, it is the job that is there already.
+
+A workflow's creator is promised that it will be run or told why not. So a job that no runner has validated (a crash
+came before the answer, or none could be asked) is not promised to anybody: where a runner refuses it later, it
+vanishes; its workflow hears so, and is submitted again to learn why.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class Submitter:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._waiting: dict[str, None] = {}  # in the queue or in a pause
         self._under_way: set[str] = set()
-        self._unvalidated: set[str] = set()  # their jobs are there from an earlier life, and nobody has validated them
+        self._unvalidated: set[str] = set()  # their jobs are there, and no runner has validated them
         self._tries: Counter[str] = Counter()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,13 +65,12 @@ class Submitter:
     async def start(self) -> None:
         """Takes up where an earlier life has left off. After the jobs room has started. Raises StorageError."""
         for workflow_id, has_job in await rows.load_unanswered(self._db):
-            job = self._jobs.registry.get(workflow_id) if has_job else None
-            if job is None:
+            if not has_job:
                 self.put(workflow_id)
-            elif job.was_accepted:
-                self._note(workflow_id)
-            else:
+            elif self._jobs.unpromised(workflow_id):
                 self._unvalidated.add(workflow_id)
+            else:
+                self._note(workflow_id)
         self._tasks = [asyncio.create_task(self._work(), name=f"workflows {number}") for number in range(AT_ONCE)]
 
     async def close(self) -> None:
@@ -106,17 +107,21 @@ class Submitter:
 
     def job_turned(self, job: Job, was: JobState) -> None:
         """See Watcher."""
+        self._look(job)
+
+    def attempt_turned(self, attempt: Attempt, was: AttemptState, reason: str) -> None:
+        """See Watcher."""
+        self._look(attempt.job)
+
+    def _look(self, job: Job) -> None:
         if job.id not in self._unvalidated:
             return
         if job.was_accepted:
             self._unvalidated.discard(job.id)
             self._note(job.id)
-        elif job.state in (JobState.CANCELLED, JobState.FAILED, JobState.REFUSED):
+        elif job.is_in(JobState.CANCELLED, JobState.FAILED, JobState.REFUSED):
             self._unvalidated.discard(job.id)
             self.put(job.id)  # refused, or ended: submitted once more it says which
-
-    def attempt_turned(self, attempt: Attempt, was: AttemptState, reason: str) -> None:
-        """See Watcher."""
 
     # one submission
 
@@ -147,6 +152,9 @@ class Submitter:
         verdict = await self._ask(row)
         if isinstance(verdict, Later):
             return verdict
+        if isinstance(verdict, Accepted) and not verdict.validated and self._jobs.unpromised(workflow_id):
+            self._unvalidated.add(workflow_id)
+            return None
         refused = verdict if isinstance(verdict, Refused) else None
         await self._db.write(
             rows.answer_workflow(
@@ -164,7 +172,7 @@ class Submitter:
         if isinstance(verdict, Refused) and verdict.refusal.type == errors.DUPLICATE_PROMPT_ID:
             job = await job_rows.load_job(self._db, row.id)
             if job is not None and job.owner == row.owner:
-                return Accepted()
+                return Accepted(validated=False)
         return verdict
 
     def _note(self, workflow_id: str) -> None:

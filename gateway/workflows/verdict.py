@@ -41,7 +41,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """There is a job."""
+    """There is a job. ``validated``: a runner has looked at it, and not just the gateway."""
+
+    validated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def verdict_of(answer: Answer) -> Verdict:
     """A 4xx is a fault of the graph; a runner's 5xx, after which no other one was left to ask, a failure; what the
     gateway itself refuses for now (no runner, a full queue, a stop) is tried again."""
     if answer.status < 400:
-        return Accepted()
+        return Accepted(validated=answer.runner is not None)
     refusal = _refusal(answer)
     if answer.status < 500 and answer.status not in NOT_NOW:
         return Refused(Status.INVALID, refusal)

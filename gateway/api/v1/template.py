@@ -22,6 +22,7 @@ from gateway.api.v1.workflow import MAKING
 from gateway.api.v1.workflow_forms import check_tags, fields_of, given_in, graph_in, refusals
 from gateway.api.v1.workflow_models import FORM_FIELDS, Tags, Workflow, WorkflowName, created
 from gateway.storage.templates import TemplateRow
+from gateway.workflows.placeholders import placeholders
 from gateway.workflows.templates import Changes, body_of
 from gateway.workflows.workflows import Draft
 
@@ -113,7 +114,7 @@ async def create_template(request: web.Request, form: Form) -> Template:
     fields = fields_of(form, TemplateFields)
     owner = caller_of(request).owner
     with refusals():
-        body = await graph_in(form, BODY)
+        body = await _body_in(form)
         row = await services(request).templates.create(
             str(new_id(request)), owner, fields.name, fields.description, body
         )
@@ -147,7 +148,7 @@ async def update_template(request: web.Request, template_id: UUID, form: Form) -
     fields = fields_of(form, UpdateFields)
     await _visible(request, template_id)
     with refusals():
-        body = await graph_in(form, BODY) if BODY in form.names else None
+        body = await _body_in(form) if BODY in form.names else None
     changed = await services(request).templates.update(str(template_id), Changes(fields.name, fields.description, body))
     if changed is None:
         raise not_found()
@@ -185,6 +186,13 @@ async def _visible(request: web.Request, template_id: UUID, version: int | None 
     if row is None or not caller_of(request).sees(row.owner):
         raise not_found()
     return row
+
+
+async def _body_in(form: Form) -> dict[str, Any]:
+    """The body, whose placeholders are as they must be. Raises ApiError, WorkflowRefused."""
+    body = await graph_in(form, BODY)
+    placeholders(body)
+    return body
 
 
 def _template(request: web.Request, row: TemplateRow) -> Template:
