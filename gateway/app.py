@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway import signals
 from gateway.access.gate import Gate
+from gateway.access.limits import Limits
 from gateway.api.prefix import under
 from gateway.api.routes import application
 from gateway.api.services import Services
@@ -72,6 +73,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         db = await Database.open(config.database_url, synchronous=config.database.synchronous)
         rooms.push_async_callback(db.close)
         access = Gate(config.access, db, clock)
+        limits = Limits(config.limits, access.tokens, clock)
         rooms.push_async_callback(access.close)
         blobs = BlobStore(config.blobs_url)
         await blobs.clean()
@@ -98,6 +100,8 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         hub.live = jobs
         hub.on_told = jobs.told
         jobs.submissions.runs_alone = hub.runs_alone
+        jobs.registry.running_most = lambda owner: limits.of_owner(owner).running
+        jobs.submissions.pending_most = lambda owner: limits.of_owner(owner).pending
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)
         gateway_id = await _noted(db, GATEWAY_ID, uuid.uuid4().hex)
@@ -151,6 +155,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             meters=meters,
             overview=overview,
             access=access,
+            limits=limits,
             workflows=workflows,
             templates=templates,
             signer=Signer(key, clock, seconds=config.workflows.url_seconds),

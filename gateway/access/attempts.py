@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from math import ceil
-
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from gateway.access.addresses import parse_address
 from gateway.access.errors import TooManyAttempts
+from gateway.access.windows import Rates
 
 NETWORK_BITS_V6 = 64  # whoever has one IPv6 address has as many
 
@@ -20,18 +16,17 @@ class Attempts:
 
     def __init__(self, per_minute: int) -> None:
         self._most = RateLimitItemPerMinute(per_minute)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._rates = Rates()
 
     def check(self, address: str) -> None:
         """Raises TooManyAttempts."""
         key = network_of(address)
-        if not self._limiter.test(self._most, key):
-            resets = self._limiter.get_window_stats(self._most, key).reset_time
-            raise TooManyAttempts(max(ceil(resets - time.time()), 1))
+        if not self._rates.may_hit(self._most, key):
+            raise TooManyAttempts(self._rates.wait_seconds(self._most, key))
 
     def failed(self, address: str) -> None:
         """Counts one."""
-        self._limiter.hit(self._most, network_of(address))
+        self._rates.hit(self._most, network_of(address))
 
 
 def network_of(address: str) -> str:

@@ -44,17 +44,39 @@ class ScopeMissing(Refused):
         self.scope = scope
 
 
-class TooManyAttempts(Refused):
-    """429: too many wrong tokens from one address."""
+class TooMany(Refused):
+    """429: more than there may be, now."""
 
     status = 429
-    kind = "too_many_attempts"
+    kind = "too_many_requests"
 
-    def __init__(self, retry_seconds: int) -> None:
-        super().__init__("Too many attempts from this address")
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        super().__init__(message)
         self.retry_seconds = retry_seconds
 
     @property
     def headers(self) -> Mapping[str, str]:
         """When to try again."""
         return {"Retry-After": str(self.retry_seconds)}
+
+
+class TooManyAttempts(TooMany):
+    """429: too many wrong tokens from one address."""
+
+    kind = "too_many_attempts"
+
+    def __init__(self, retry_seconds: int) -> None:
+        super().__init__("Too many attempts from this address", retry_seconds)
+
+
+class TooManyRequests(TooMany):
+    """429: too many requests with a token, or from an address."""
+
+
+class TooManySockets(TooMany):
+    """429: an owner has as many websockets as it may."""
+
+    kind = "too_many_sockets"
+
+    def __init__(self, most: int, retry_seconds: int) -> None:
+        super().__init__(f"{most} websockets are open already", retry_seconds)

@@ -56,6 +56,7 @@ class Tokens:
         self._used: dict[str, int] = {}
         self._unsaved: set[str] = set()
         self._version: str | None = None
+        self.generation = 0  # of the set: another one after every reading
         self._reading = asyncio.Lock()
         self.on_change: Callable[[], None] = lambda: None  # called after the set has been read anew
 
@@ -75,6 +76,7 @@ class Tokens:
             self._by_digest = loaded | self._configured
             self._digests = {token.id: digest for digest, token in self._by_digest.items()}
             self._version = version
+            self.generation += 1
         self.on_change()
 
     async def refresh(self) -> None:

@@ -78,6 +78,11 @@ async def _identity(request: web.Request) -> Identity:
     return identity
 
 
+def is_open(request: web.Request) -> bool:
+    """Whether its route needs no token."""
+    return _pattern(request) in OPEN
+
+
 def _pattern(request: web.Request) -> str:
     """The pattern of the route that answers: a path may be written in several ways, a pattern in one."""
     resource = request.match_info.route.resource

@@ -11,7 +11,7 @@ from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.access.gate import GATE
 from gateway.access.trail import TRAIL
-from gateway.api import authentication, middleware, openapi_routes, own
+from gateway.api import authentication, limiting, middleware, openapi_routes, own
 from gateway.api.cross_origin import Origins, same_site_only
 from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
@@ -84,7 +84,9 @@ def application(rooms: Services) -> web.Application:
             same_site_only,
             middleware.client_gone,
             middleware.storage_faults,
+            limiting.address_limited,
             authentication.authenticated,
+            limiting.caller_limited,
             middleware.runner_faults,
         ],
         client_max_size=rooms.config.server.max_upload_size,
@@ -92,6 +94,7 @@ def application(rooms: Services) -> web.Application:
     app[SERVICES] = rooms
     app[GATE], app[TRAIL] = rooms.access, rooms.access.trail
     app[BROWSERS] = Browsers()
+    app[limiting.LIMITS] = rooms.limits
     app[KEYS] = Keys(rooms.db, rooms.clock)
     app[rate.RATE] = rate.Rate(rooms.config.v1, rooms.clock)
     app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.access.gate import Gate
+from gateway.access.limits import Limits
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.files.archive import Archive
@@ -53,6 +54,7 @@ class Services:
     meters: Meters
     overview: Overview
     access: Gate
+    limits: Limits
     workflows: Workflows
     templates: Templates
     signer: Signer

@@ -82,6 +82,12 @@ def client_queue_full(limit: int) -> dict[str, Any]:
     return error_body(QUEUE_FULL, "Too many jobs of this client are waiting", details, {"limit": limit})
 
 
+def owner_queue_full(limit: int) -> dict[str, Any]:
+    """429: an owner has as many jobs that have not ended as it may."""
+    details = f"{limit} of your jobs have not ended yet"
+    return error_body(QUEUE_FULL, "Too many of your jobs are waiting", details, {"limit": limit})
+
+
 def body_too_slow(seconds: float) -> dict[str, Any]:
     """408: the request's body did not come in time."""
     return error_body(

@@ -2,6 +2,7 @@
 
 from gateway.config.access import AccessConfig
 from gateway.config.edge import AddressesConfig, BrowsersConfig, EndpointsConfig, TlsConfig
+from gateway.config.limits import LimitsConfig
 from gateway.config.loading import bind_fault, is_loopback, load_config
 from gateway.config.model import Config
 from gateway.config.sections import (
@@ -39,6 +40,7 @@ __all__ = [
     "Fault",
     "FrontendConfig",
     "HealthConfig",
+    "LimitsConfig",
     "LogConfig",
     "PassthroughConfig",
     "QueueConfig",

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config.access import AccessConfig
 from gateway.config.edge import BrowsersConfig, EndpointsConfig, TlsConfig
+from gateway.config.limits import LimitsConfig
 from gateway.config.scheduling import SchedulingConfig
 from gateway.config.section import Section
 from gateway.config.sections import (
@@ -54,6 +55,7 @@ class Config(Section):
     failover: FailoverConfig = Field(default_factory=FailoverConfig)
     sessions: SessionsConfig = Field(default_factory=SessionsConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
     workflows: WorkflowsConfig = Field(default_factory=WorkflowsConfig)
     frontend: FrontendConfig = Field(default_factory=FrontendConfig)
     passthrough: PassthroughConfig = Field(default_factory=PassthroughConfig)

@@ -158,6 +158,8 @@ class Dispatcher:
         found = placement.explain(job.needs, self.views(), self._judge, frozenset(job.refused_by))
         if self._registry.waiting.is_held_back(job.id):
             return replace(found, runner=None, reason="its client's jobs run one at a time, and it is not its turn")
+        if not self._registry.may_start(job.owner):
+            return replace(found, runner=None, reason="its owner has as many jobs on runners as it may have")
         if job.id in self._aside:
             return replace(found, runner=None, reason=f"tried again soon: {job.reason}")
         return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -83,6 +83,8 @@ class Registry:
         self._by_runner: dict[str, dict[str, Attempt]] = {}
         self._visible = 0
         self._owners = Owners()
+        self.running_most: Callable[[str], int | None] = lambda owner: None  # of an owner's jobs, at a time
+        self.waiting.may_start = self.may_start
         self._of_client: Counter[Lane] = Counter()
         self._seq = 0
         self._number = 0
@@ -122,9 +124,22 @@ class Registry:
         attempts = self._by_runner.get(runner, {}).values()
         return next((attempt for attempt in attempts if attempt.state is AttemptState.RUNNING), None)
 
+    def may_start(self, owner: str) -> bool:
+        """Whether one more of an owner's jobs may be given out now: none once runners have as many as it may have."""
+        most = self.running_most(owner)
+        return most is None or self.held_of_owner(owner) < most
+
     def must_wait(self, job: Job) -> bool:
-        """Whether a job that is being submitted runs alone, and others of its client come first."""
+        """Whether a job that is being submitted may not begin: its owner has as many at runners as it may have, or it
+        runs alone, and others of its client come first."""
+        return self._lane_is_busy(job) or not self.may_start(job.owner)
+
+    def _lane_is_busy(self, job: Job) -> bool:
         return job.options.runs_alone and job.lane is not None and self.waiting.is_busy(job.lane)
+
+    def runners_before(self, job: Job) -> set[str]:
+        """The runners that have what a job that must wait waits for."""
+        return self.runners_of_lane(job) if self._lane_is_busy(job) else self.runners_of_owner(job.owner)
 
     def runners_of_lane(self, job: Job) -> set[str]:
         """The runners that have a job of the same client."""

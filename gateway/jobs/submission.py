@@ -3,7 +3,8 @@
 1. the job is registered, and stored together with the intent to give it to a runner
 2. a runner that fits and has a free slot (and no waiting job that is due first): it is posted there, for good
    all that fit are busy: it is posted to the one that answers fastest, behind everything, and taken back at once
-   its client's jobs run one at a time, and it is not the first: it is posted behind the one before it, and taken back
+   its client's jobs run one at a time, and it is not the first, or its owner's running ones are as many as may be: it
+   is posted behind one of these, and taken back
    none fits: the healthiest one is asked, so that the client reads ComfyUI's own error
    none can be reached: the gateway's own checks decide
 3. the runner's 400 is the client's 400, and the job leaves no trace
@@ -64,7 +65,8 @@ class Answer:
 class Submissions:
     """Takes prompts in.
 
-    ``runs_alone`` tells of an owner and a client id whether that client's jobs are to run one at a time.
+    ``runs_alone`` tells of an owner and a client id whether that client's jobs are to run one at a time,
+    ``pending_most`` of an owner how many of its jobs may be there that have not ended.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Submissions:
         secrets: Secrets,
     ) -> None:
         self.runs_alone: Callable[[str, str], bool] = lambda owner, client_id: False
+        self.pending_most: Callable[[str], int | None] = lambda owner: None
         self._registry = registry
         self._past = past
         self._pool = pool
@@ -160,12 +163,15 @@ class Submissions:
     # the parts of a submission
 
     def _full(self, job: Job) -> dict[str, Any] | None:
-        """The refusal where no more jobs are taken, of anybody or of this client."""
+        """The refusal where no more jobs are taken, of anybody, of this client or of this owner."""
         if self._registry.taken >= self._bounds.max_pending:
             return errors.queue_full(self._bounds.max_pending)
         most = self._bounds.max_pending_per_client
         if most is not None and self._registry.taken_of(job.owner, job.client_id) >= most:
             return errors.client_queue_full(most)
+        most = self.pending_most(job.owner)
+        if most is not None and self._registry.taken_of_owner(job.owner) >= most:
+            return errors.owner_queue_full(most)
         return None
 
     def _number(self, request: Mapping[str, Any]) -> float:
@@ -272,8 +278,8 @@ class Submissions:
         return None if healthiest is None else (healthiest.name, False)
 
     def _where_it_cannot_begin(self, job: Job, candidates: list[RunnerView]) -> tuple[str, bool] | None:
-        """For a job that runs alone: only behind the one before it is it certain to be validated and not begun."""
-        hosts = self._registry.runners_of_lane(job)
+        """For a job that must wait: only behind what it waits for is it certain to be validated and not begun."""
+        hosts = self._registry.runners_before(job)
         host = placement.most_responsive([view for view in candidates if view.name in hosts])
         return None if host is None else (host.name, True)
 

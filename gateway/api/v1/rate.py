@@ -8,11 +8,10 @@ from math import ceil
 
 from aiohttp import web
 from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from gateway.access.addresses import client_address
 from gateway.access.attempts import network_of
+from gateway.access.windows import Rates
 from gateway.api.services import services
 from gateway.api.v1.errors import ErrorAnswer
 from gateway.api.v1.faults import is_ours
@@ -33,7 +32,7 @@ class Rate:
         self._is_limited = config.requests is not None
         self._cooldown_seconds = config.cooldown_seconds
         self._clock = clock
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._rates = Rates()
         self._cooling: dict[str, float] = {}  # address -> until when, in the order of these
 
     def wait_seconds(self, address: str) -> float:
@@ -44,7 +43,7 @@ class Rate:
         key = network_of(address)
         self._forget(now)
         if key not in self._cooling:
-            if self._limiter.hit(self._most, key):
+            if self._rates.hit(self._most, key):
                 return 0
             if len(self._cooling) < COOLING_MOST:
                 self._cooling[key] = now + self._cooldown_seconds
