@@ -15,7 +15,8 @@ body { font: 15px/1.55 system-ui, sans-serif; margin: 0; display: grid;
 nav { position: sticky; top: 0; height: 100vh; overflow: auto; box-sizing: border-box; padding: 1.5rem 1rem;
       border-right: 1px solid var(--line); font-size: .85rem; }
 nav h2 { font-size: .8rem; text-transform: uppercase; letter-spacing: .06em; margin: 1.25rem 0 .25rem; }
-nav a { display: block; padding: .1rem 0; overflow-wrap: anywhere; }
+nav a { display: flex; padding: .1rem 0; overflow-wrap: anywhere; }
+nav .method { flex: none; }
 main { padding: 1.5rem clamp(1rem, 4vw, 3rem) 6rem; max-width: 60rem; }
 a { color: var(--link); text-decoration: none; } a:hover { text-decoration: underline; }
 h1 { margin-top: 0; } h2 { margin-top: 3rem; text-transform: capitalize; }
@@ -28,8 +29,7 @@ h4 { margin: 1rem 0 .25rem; font-size: .85rem; color: var(--dim); }
 code { font: .9em ui-monospace, monospace; background: var(--soft); padding: .05em .3em; border-radius: 4px; }
 .dim { color: var(--dim); } p { margin: .25rem 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 500; color: var(--dim); }
+td { text-align: left; vertical-align: top; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); }
 @media (max-width: 50rem) { body { display: block; } nav { position: static; height: auto; } }
 """
 REFERENCE = "#/components/schemas/"
@@ -88,12 +88,16 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
         f"<h3><span class='method {method}'>{method}</span> {escape(path)}</h3>",
         f"<p><strong>{_text(operation['summary'])}</strong></p>",
         "".join(f"<p>{_text(part)}</p>" for part in operation.get("description", "").split("\n\n") if part),
-        f"<p class='dim'>{f'Needs a token with the scope {scopes[0]}.' if scopes else 'Needs no token.'}</p>",
+        f"<p class='dim'>{_access(scopes)}</p>",
         _parameters(operation.get("parameters", [])),
         _body(operation.get("requestBody")),
         _answers(operation["responses"]),
     ]
     return f'<article id="{operation["operationId"]}">{"".join(parts)}</article>'
+
+
+def _access(scopes: list[str]) -> str:
+    return f"Where tokens are asked for: one with the scope <code>{scopes[0]}</code>." if scopes else "Needs no token."
 
 
 def _parameters(parameters: list[Mapping[str, Any]]) -> str:

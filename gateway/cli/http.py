@@ -1,0 +1,73 @@
+"""Asking a running gateway over HTTP, for the commands that do: where it is, who asks, and what its refusals mean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import aiohttp
+
+ANSWER_SECONDS = 30.0
+DEFAULT_URL = "http://127.0.0.1:8188"
+
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar="COMFY_GATEWAY_URL", metavar="URL", help="The gateway, with its path prefix.")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="COMFY_GATEWAY_TOKEN", metavar="TOKEN", help="Where it asks for one.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class NotDone(Exception):
+    """The gateway refused, or cannot be asked; the message is one line that says why."""
+
+
+class GatewayClient:
+    """Asks one gateway."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self._url = url.rstrip("/")
+        self._http = http
+
+    async def ask(self, method: str, path: str, *, body: Any = None, **params: Any) -> Any:
+        """The JSON of the answer, None where it has no body. Raises NotDone: it is a refusal."""
+        from aiohttp import ClientError
+
+        given = {name: str(value) for name, value in params.items() if value is not None}
+        try:
+            async with self._http.request(method, self._url + path, json=body, params=given) as answer:
+                is_json = answer.content_type == "application/json"
+                told = await answer.json() if is_json and answer.content_length != 0 else None
+        except (ClientError, TimeoutError, ValueError) as error:
+            raise NotDone(f"{self._url} cannot be asked: {error or type(error).__name__}") from error
+        if answer.status >= 300:
+            raise NotDone(_refusal(answer.status, told))
+        if told is None and answer.content_length != 0:
+            raise NotDone(f"{self._url} answers, but not as a comfy-gateway does")
+        return told
+
+
+@asynccontextmanager
+async def gateway_at(url: str, token: str | None) -> AsyncIterator[GatewayClient]:
+    """A client of the gateway at ``url``."""
+    import aiohttp
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+        yield GatewayClient(url, http)
+
+
+def _refusal(status: int, told: Any) -> str:
+    if isinstance(told, dict) and isinstance(told.get("message"), str):
+        message = told["message"]
+    elif isinstance(told, dict) and isinstance(told.get("error"), dict):
+        message = told["error"].get("details") or told["error"].get("message") or ""
+    else:
+        message = f"the gateway answered {status}"
+    return f"{message}; give one with --token or COMFY_GATEWAY_TOKEN" if status == 401 else str(message)
