@@ -177,7 +177,7 @@ class _Body:
         self.refused: web.HTTPException | None = None
         self.client_failed = False
         self._request = request
-        self._most = services(request).config.server.max_upload_size
+        self._most = request.client_max_size
         self._seconds = services(request).config.server.body_seconds  # without a byte
         if (request.content_length or 0) > self._most:
             raise web.HTTPRequestEntityTooLarge(self._most, request.content_length or 0)

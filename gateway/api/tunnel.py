@@ -10,7 +10,6 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from gateway.api import answers
 from gateway.api.relay import leads_out, request_headers
-from gateway.api.services import services
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.runners.runner import Runner
 
@@ -43,7 +42,7 @@ async def tunnel(request: web.Request, runner: Runner, path: str) -> web.StreamR
     try:
         async with runner.client.tunnel(path, headers=headers, protocols=protocols) as upstream:
             agreed = [upstream.protocol] if upstream.protocol else []
-            most = services(request).config.server.max_upload_size
+            most = request.client_max_size
             client = web.WebSocketResponse(protocols=agreed, max_msg_size=most, compress=False, autoclose=False)
             client.headers[answers.RUNNER_HEADER] = runner.name
             await client.prepare(request)

@@ -24,7 +24,7 @@ async def get_system_stats(request: web.Request) -> web.Response:
 async def get_features(request: web.Request) -> web.Response:
     """What the gateway advertises: what every runner can (ComfyUI server.py get_features)."""
     rooms = services(request)
-    return answers.json(rooms.pool.features(rooms.config.server.max_upload_size))
+    return answers.json(rooms.pool.features(request.client_max_size))
 
 
 async def get_node_replacements(request: web.Request) -> web.Response:

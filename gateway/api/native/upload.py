@@ -62,7 +62,7 @@ async def upload_image(request: web.Request) -> web.Response:
     """Keeps an upload under ComfyUI's naming rules (ComfyUI server.py image_upload)."""
     try:
         form = await _form(request)
-        row = await services(request).uploads.save(_chunks(form.file), **form.place, max_bytes=_most(request))
+        row = await services(request).uploads.save(_chunks(form.file), **form.place, max_bytes=request.client_max_size)
     except UploadRefused as refused:
         return _refusal(refused)
     return form.told(row.filename)
@@ -82,7 +82,9 @@ async def upload_mask(request: web.Request) -> web.Response:
             return form.told(name)
         content = await _masked(rooms, form, name)
         if content is not None:
-            row = await rooms.uploads.save(_once(content), **form.place, max_bytes=_most(request), same_as=sent)
+            row = await rooms.uploads.save(
+                _once(content), **form.place, max_bytes=request.client_max_size, same_as=sent
+            )
             name = row.filename
     except UploadRefused as refused:
         return _refusal(refused)
@@ -144,9 +146,9 @@ def _named_original(rooms: Services, form: _Form) -> OutputRow | UploadRow | Non
 
 async def _form(request: web.Request) -> _Form:
     """Raises UploadRefused as ComfyUI does, in its order: 500 for a bad type, then 400 and 500 for what is no file."""
-    server = services(request).config.server
-    size = server.max_upload_size if request.content_length is None else request.content_length
-    async with answers.in_time(server.body_seconds + size / SLOWEST_BYTES_PER_SECOND):
+    body_seconds = services(request).config.server.body_seconds
+    size = request.client_max_size if request.content_length is None else request.content_length
+    async with answers.in_time(body_seconds + size / SLOWEST_BYTES_PER_SECOND):
         form = await _parsed(request)
     kind, image = form.get("type"), form.get("image")
     if kind is not None and not names.is_file_type(kind):
@@ -177,10 +179,6 @@ async def _parsed(request: web.Request) -> Fields:
 
 def _refusal(refused: UploadRefused) -> web.Response:
     return answers.failed() if refused.status == 500 else answers.empty(refused.status)
-
-
-def _most(request: web.Request) -> int:
-    return services(request).config.server.max_upload_size
 
 
 def _text(value: object) -> str | None:

@@ -138,7 +138,7 @@ async def no_userdata(request: web.Request) -> web.StreamResponse:
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
-    size, most = 0, services(request).config.server.max_upload_size
+    size, most = 0, request.client_max_size
     async for chunk in request.content.iter_chunked(CHUNK_BYTES):
         size += len(chunk)
         if size > most:
