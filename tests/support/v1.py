@@ -11,12 +11,16 @@ from typing import Any
 
 import aiohttp
 
+from gateway.api.openapi import document
+from gateway.api.openapi_routes import endpoints
 from support.client import PATIENCE_SECONDS, Client
+from support.contract import Contract
 from support.graphs import save_graph
 from support.pools import RunningPool, running_pool
 
 ENDED = ("completed", "failed", "cancelled", "invalid")
 NOWHERE = "11111111-1111-4111-8111-111111111111"
+CONTRACT = Contract(document(endpoints()))  # every answer is held against it
 UNLIMITED: dict[str, Any] = {"v1": {"requests": None}}
 File = tuple[str, bytes]  # the sender's name, the content
 
@@ -72,6 +76,7 @@ async def call(
     data = None if fields is None else form_of(fields)
     async with client.http.request(method, client.base + path, data=data, **more) as answer:
         text = await answer.text()
+        CONTRACT.check(method, path.partition("?")[0], answer.status, answer.content_type, text.encode())
         assert answer.status == status, (answer.status, text)
         told = json.loads(text) if text else None
         if status >= 400:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from yarl import URL
 
 from gateway.access.addresses import called_host, is_secure
 from gateway.api import contents
+from gateway.api.openapi import Answer, Endpoint
 from gateway.api.prefix import outward
 from gateway.api.services import Services, services
 from gateway.api.v1.endpoint import endpoint
@@ -113,6 +115,18 @@ def _signed(workflow_id: UUID, output_id: UUID, filename: str) -> str:
     return f"{workflow_id}/{output_id}/{filename}"
 
 
+def _gives_the_file(route: Endpoint) -> Endpoint:
+    """What its handler's signature does not say."""
+    told = {
+        200: Answer("The file, in its own type.", bytes, media="*/*"),
+        206: Answer("A part of it.", bytes, media="*/*"),
+        304: Answer("It is as the caller has it."),
+        412: Answer("It is not as the caller has it."),
+        416: Answer("It has no such part."),
+    }
+    return replace(route, answers={**route.answers, **told})
+
+
 ENDPOINTS = [
     endpoint(
         "GET",
@@ -121,12 +135,14 @@ ENDPOINTS = [
         tag="workflow",
         errors={404: "There is no such workflow, it is not completed, or it has made no files."},
     ),
-    endpoint(
-        "GET",
-        PATTERN,
-        get_output,
-        tag="workflow",
-        scope=None,
-        errors={403: "The URL has expired, or was changed.", **NOT_THERE},
+    _gives_the_file(
+        endpoint(
+            "GET",
+            PATTERN,
+            get_output,
+            tag="workflow",
+            scope=None,
+            errors={403: "The URL has expired, or was changed.", **NOT_THERE},
+        )
     ),
 ]
