@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from gateway.jobs.hooks import Hook
+
 RUN, MANAGE, ADMIN = "run", "manage", "admin"
 SCOPES = (RUN, MANAGE, ADMIN)
 ALL_SCOPES = frozenset(SCOPES)
@@ -37,6 +39,7 @@ class Token:
         expires_at: from when on it is refused; None: never.
         revoked_at: when it was revoked.
         replaced_by: the id of the token that it was rotated to.
+        webhook: where the events of its jobs are sent, beside what they ask for themselves.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Token:
     last_used_at: int | None = None
     revoked_at: int | None = None
     replaced_by: str | None = None
+    webhook: Hook | None = None
 
     @property
     def revoked(self) -> bool:

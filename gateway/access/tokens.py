@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from gateway.access import secrets
 from gateway.access.token import ALL_SCOPES, Token, TokenLimits, with_implied
 from gateway.clock import Clock
+from gateway.jobs.hooks import hook_of
 from gateway.storage import tokens as rows
 from gateway.storage.database import Database, Operation
 from gateway.storage.tokens import TokenRow
@@ -193,7 +194,7 @@ class Tokens:
         if old.revoked:
             raise DeadToken(f"Token {changed.id} is revoked")
         row = _row(replace(changed, scopes=with_implied(changed.scopes)), "")
-        columns = ("name", "scopes", "tags", "weight", "priority_ceiling", "limits", "expires_at")
+        columns = ("name", "scopes", "tags", "weight", "priority_ceiling", "limits", "expires_at", "webhook")
         await self._write(rows.update_token(changed.id, {name: getattr(row, name) for name in columns}))
         return self.get(changed.id)
 
@@ -248,6 +249,7 @@ def _row(token: Token, digest: str) -> TokenRow:
         last_used_at=token.last_used_at,
         revoked_at=token.revoked_at,
         replaced_by=token.replaced_by,
+        webhook=None if token.webhook is None else json.dumps(token.webhook.as_json()),
     )
 
 
@@ -266,4 +268,5 @@ def _token(row: TokenRow) -> Token:
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
         replaced_by=row.replaced_by,
+        webhook=None if row.webhook is None else hook_of(json.loads(row.webhook)),
     )

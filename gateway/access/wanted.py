@@ -9,11 +9,12 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from gateway.access.token import Token, TokenLimits
 from gateway.config.values import Int, Number, Tag, value_fault
+from gateway.jobs.hooks import ALL, Event, Hook
 
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 LONGEST_LIFE_DAYS = 3_650
@@ -72,6 +73,24 @@ class LimitsBody(Body):
         return TokenLimits(**self.model_dump())
 
 
+class WebhookBody(Body):
+    """Where the events of a token's jobs are sent, and which; a URL alone means all of them."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2_048)]
+    events: Annotated[tuple[Event, ...], Field(min_length=1), AfterValidator(_once)] = ALL
+
+    def hook(self) -> Hook:
+        """As a token keeps it."""
+        return Hook(self.url, tuple(event for event in Event if event in self.events))
+
+
+def _url_alone(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+Webhook = Annotated[WebhookBody, BeforeValidator(_url_alone)]
+
+
 class TokenBody(Body):
     """``POST /gateway/api/tokens``. Without an owner it is the name, so that has to be fit for one."""
 
@@ -83,6 +102,7 @@ class TokenBody(Body):
     priority_ceiling: Priority | None = None
     limits: LimitsBody = LimitsBody()
     expires_in_days: Days | None = None
+    webhook: Webhook | None = None
 
     @model_validator(mode="after")
     def _owned(self) -> Self:
@@ -103,6 +123,7 @@ class TokenBody(Body):
             priority_ceiling=self.priority_ceiling,
             limits=self.limits.limits(),
             expires_at=_ends(now, self.expires_in_days),
+            webhook=None if self.webhook is None else self.webhook.hook(),
         )
 
 
@@ -124,6 +145,7 @@ class ChangeBody(Body):
     priority_ceiling: Priority | None = None
     limits: LimitsBody = LimitsBody()
     expires_in_days: Days | None = None
+    webhook: Webhook | None = None
 
     def applied_to(self, token: Token, now: int) -> Token:
         """The token with these changes. ``now`` in milliseconds."""
@@ -135,6 +157,7 @@ class ChangeBody(Body):
             "priority_ceiling": self.priority_ceiling,
             "limits": self.limits.limits(),
             "expires_at": _ends(now, self.expires_in_days),
+            "webhook": None if self.webhook is None else self.webhook.hook(),
         }
         given = {"expires_at" if name == "expires_in_days" else name for name in self.model_fields_set}
         return replace(token, **{name: value for name, value in values.items() if name in given})
@@ -168,6 +191,7 @@ def told(token: Token, now: int) -> dict[str, Any]:
         "last_used_at": token.last_used_at,
         "revoked_at": token.revoked_at,
         "replaced_by": token.replaced_by,
+        "webhook": None if token.webhook is None else token.webhook.as_json(),
     }
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.jobs.hooks import Event
+
 
 class Told(BaseModel):
     """A body that is answered."""
@@ -153,6 +155,13 @@ class LimitsTold(Told):
     sockets: int | None
 
 
+class HookTold(Told):
+    """A receiver of events."""
+
+    url: str
+    events: list[Event]
+
+
 class TokenTold(Told):
     """A token without its secret."""
 
@@ -170,6 +179,7 @@ class TokenTold(Told):
     last_used_at: int | None
     revoked_at: int | None
     replaced_by: str | None
+    webhook: HookTold | None = Field(description="Where the events of its jobs are sent.")
 
 
 class NewToken(TokenTold):

@@ -221,12 +221,15 @@ class Endings:
             return
         self._registry.turn(job, JobState.CANCELLED, reason)
         end = {"state": JobState.CANCELLED.value, "ended_at": self._clock.wall_ms(), "reason": reason, "secrets": None}
-        self._db.write_behind(job_rows.update_job(job.id, **end, changes=job.changes, hidden=True, told=True))
+        self._db.write_behind(
+            job_rows.update_job(job.id, **end, changes=job.changes, hidden=True, told=True),
+            *self._registry.scribe.beside(job, JobState.CANCELLED),
+        )
 
     def forgotten(self, job: Job, reason: str) -> None:
         """A job whose client never had an answer turns out to be invalid: as if it had never been submitted."""
         self._registry.turn(job, JobState.CANCELLED, reason)
-        self._db.write_behind(job_rows.delete_job(job.id))
+        self._db.write_behind(job_rows.delete_job(job.id), *self._registry.scribe.beside(job, JobState.FAILED))
         self._registry.listener.queue_changed(job.owner)
         self.on_slot_free()
 
@@ -377,7 +380,8 @@ class Endings:
                 told=job.client_id is None,
                 wish=None,
                 secrets=None,
-            )
+            ),
+            *self._registry.scribe.beside(job, state, entry),
         )
         self.on_slot_free()
 

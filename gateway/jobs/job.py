@@ -11,6 +11,7 @@ from gateway.comfyui import jobs_api
 from gateway.comfyui.messages import Message
 from gateway.jobs.changes import NONE as NO_CHANGES
 from gateway.jobs.content import Content
+from gateway.jobs.hooks import Hook
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.lanes import Lane
 from gateway.scheduling.needs import Needs
@@ -22,7 +23,7 @@ class Options:
     """What else the submission said (ComfyUI server.py post_prompt), handed on to the runner as it came.
 
     ``tags``, ``retries`` and ``priority`` are the gateway's own, from ``extra_data.gateway``. A job that ``runs_alone``
-    does not begin while a runner has another one of its client. ``weight`` is its owner's share of the pool.
+    does not begin while a runner has another one of its client. ``weight`` is its owner's share of the pool; ``hooks`` are told of it.
     """
 
     partial_execution_targets: Any = None
@@ -31,6 +32,7 @@ class Options:
     retries: int | None = None
     priority: int = 0
     weight: float = 1.0
+    hooks: tuple[Hook, ...] = ()
 
 
 class Wish(StrEnum):

@@ -83,7 +83,8 @@ async def _recover(db: Database, registry: Registry, secrets: Secrets) -> None:
         _open_secrets(registry, job, secrets)
         if row.state == JobState.SUBMITTING and job.was_accepted:
             # Before its attempt comes to nothing, which would look as if it had never been accepted.
-            db.write_behind(job_rows.update_job(job.id, state=job.state.value))
+            stored = job_rows.update_job(job.id, state=job.state.value)
+            db.write_behind(stored, *registry.scribe.beside(job, job.state))
     if found:
         log.info("jobs.found_again", jobs=len(found), on_runners=sum(job.attempt is not None for job in registry))
 

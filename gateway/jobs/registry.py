@@ -18,6 +18,7 @@ from gateway.jobs import rows
 from gateway.jobs.changes import with_change
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.owners import Owners
+from gateway.jobs.scribe import NoScribe, Scribe
 from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
 from gateway.runners.runner import Runner
 from gateway.scheduling.lanes import Lane
@@ -69,11 +70,12 @@ class Watcher(Protocol):
 
 
 class Registry:
-    """The live jobs."""
+    """The live jobs. ``scribe`` may write more beside each change of state."""
 
     def __init__(self, db: Database, clock: Clock, listener: JobListener) -> None:
         self.listener = listener
         self.watchers: list[Watcher] = []
+        self.scribe: Scribe = NoScribe()
         self.waiting = WaitingLine()
         self.redrawn: set[str] = set()  # jobs whose needs are others than they were; whoever looks at them takes them
         self._db = db
@@ -81,6 +83,7 @@ class Registry:
         self._jobs: dict[str, Job] = {}
         self._in_state: dict[JobState, dict[str, Job]] = {state: {} for state in JobState}
         self._by_runner: dict[str, dict[str, Attempt]] = {}
+        self._held: Counter[str] = Counter()  # slots that are taken, by runner
         self._visible = 0
         self._owners = Owners()
         self.running_most: Callable[[str], int | None] = lambda owner: None  # of an owner's jobs, at a time
@@ -108,7 +111,7 @@ class Registry:
 
     def held(self, runner: str) -> int:
         """How many of a runner's slots are taken."""
-        return sum(attempt.takes_a_slot for attempt in self._by_runner.get(runner, {}).values())
+        return self._held[runner]
 
     def certainly_before(self, attempt: Attempt) -> frozenset[str]:
         """What has to leave an attempt's runner before a prompt begins that is posted at the very end now: the ids of
@@ -230,6 +233,7 @@ class Registry:
             self._wait(job)
         if job.attempt is not None:
             self._index(job.attempt)
+            self._held[job.attempt.runner] += job.attempt.takes_a_slot
             self._hold(job)
 
     def new_attempt(self, job: Job, runner: str, *, probe: bool) -> Attempt:
@@ -250,6 +254,7 @@ class Registry:
         )
         job.attempts.append(attempt)
         self._index(attempt)
+        self._held[runner] += attempt.takes_a_slot
         self._hold(job)
         attempt.charged = 0.0 if probe else job.work
         self.waiting.shares.begin(*_client_of(job), attempt.charged, job.options.weight)
@@ -283,9 +288,10 @@ class Registry:
         """
         if is_stored:
             outputs = rows.json_bytes(job.outputs_to_execute)
-            await self._db.write(job_rows.update_job(job.id, state=JobState.PENDING.value, outputs_to_execute=outputs))
+            stored = job_rows.update_job(job.id, state=JobState.PENDING.value, outputs_to_execute=outputs)
         else:
-            await self._db.write(job_rows.insert_job(replace(rows.row_of(job), state=JobState.PENDING.value)))
+            stored = job_rows.insert_job(replace(rows.row_of(job), state=JobState.PENDING.value))
+        await self._db.write(stored, *self.scribe.beside(job, JobState.PENDING, certain=False))
 
     async def store_attempt(self, attempt: Attempt) -> None:
         """Writes down the intent to give a job to a runner. Raises StorageError: nothing was written."""
@@ -346,7 +352,7 @@ class Registry:
                 columns["outputs_to_execute"] = rows.json_bytes(job.outputs_to_execute)
             if state is JobState.RUNNING and job.attempt is not None:
                 columns["started_at"] = job.attempt.started_at
-            self._db.write_behind(job_rows.update_job(job.id, **columns))
+            self._db.write_behind(job_rows.update_job(job.id, **columns), *self.scribe.beside(job, state))
         if visible and state not in ENDS:  # an end is told in its own order
             self.listener.queue_changed(job.owner)
         for watcher in self.watchers:
@@ -362,7 +368,9 @@ class Registry:
         """Changes an attempt's state and has it stored. Raises IllegalTransition."""
         was = attempt.state
         check_attempt(was, state)
+        took_a_slot = attempt.takes_a_slot
         attempt.state = state
+        self._held[attempt.runner] += attempt.takes_a_slot - took_a_slot
         now = self._clock.wall_ms()
         attempt.changes = with_change(attempt.changes, state.value, now, reason)
         columns: dict[str, object] = {"state": state.value, "reason": reason or None, "changes": attempt.changes}

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.comfyui import json_text
 from gateway.jobs.changes import NONE as NO_CHANGES
 from gateway.jobs.content import Content
+from gateway.jobs.hooks import hooks_of
 from gateway.jobs.job import Attempt, Job, Options, Wish
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.needs import Needs
@@ -28,6 +29,8 @@ def row_of(job: Job) -> JobRow:
         "priority": job.options.priority,
         "weight": job.options.weight,
     }
+    if job.options.hooks:
+        request["hooks"] = [hook.as_json() for hook in job.options.hooks]
     return JobRow(
         id=job.id,
         seq=job.seq,
@@ -67,6 +70,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
             request.get("retries"),
             request.get("priority", 0),
             request.get("weight", 1.0),
+            hooks_of(request.get("hooks", ())),
         ),
         needs=Needs(frozenset(tags), frozenset(), frozenset()),
         created_at=row.created_at,

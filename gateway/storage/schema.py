@@ -14,10 +14,10 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
 )
+
+from gateway.storage.words import String, Text
 
 metadata = MetaData(
     naming_convention={
@@ -142,6 +142,7 @@ tokens = Table(
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("replaced_by", String),
+    Column("webhook", Text),
 )
 
 logins = Table(
@@ -187,6 +188,7 @@ workflows = Table(
     Column("refusal", LargeBinary),
     Column("params", LargeBinary, nullable=False),
     Column("graph", LargeBinary, nullable=False),
+    Column("hooks", LargeBinary),
     Index("ix_workflows_owner", "owner", "seq"),
     Index("ix_workflows_answered_at", "answered_at"),
 )
@@ -251,4 +253,44 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("answer", LargeBinary),
     Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
+# The outbox of webhooks. What waits is found by its receiver in order, the log by its owner or its job.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("message_id", String, nullable=False),
+    Column("line", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("job_id", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("event", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_webhook_deliveries_seq", "seq"),
+    Index("ix_webhook_deliveries_waiting", "state", "target", "seq"),
+    Index("ix_webhook_deliveries_line", "line", "state"),
+    Index("ix_webhook_deliveries_job", "job_id", "seq"),
+    Index("ix_webhook_deliveries_owner", "owner", "seq"),
+    Index("ix_webhook_deliveries_ended_at", "ended_at"),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    Column("previous", LargeBinary),
+    Column("previous_until", BigInteger),
 )

@@ -37,6 +37,7 @@ class TokenRow:
     last_used_at: int | None
     revoked_at: int | None
     replaced_by: str | None
+    webhook: str | None  # JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("last_used_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.Column("replaced_by", sa.String(), nullable=True),
+        sa.Column("webhook", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
         sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
     )
@@ -159,6 +160,7 @@ def upgrade() -> None:
         sa.Column("refusal", sa.LargeBinary(), nullable=True),
         sa.Column("params", sa.LargeBinary(), nullable=False),
         sa.Column("graph", sa.LargeBinary(), nullable=False),
+        sa.Column("hooks", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workflows")),
         sa.UniqueConstraint("seq", name=op.f("uq_workflows_seq")),
     )
@@ -224,3 +226,40 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("owner", "key", name=op.f("pk_idempotency_keys")),
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False)
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("line", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
+    )
+    op.create_index("ix_webhook_deliveries_seq", "webhook_deliveries", ["seq"], unique=False)
+    op.create_index("ix_webhook_deliveries_waiting", "webhook_deliveries", ["state", "target", "seq"], unique=False)
+    op.create_index("ix_webhook_deliveries_line", "webhook_deliveries", ["line", "state"], unique=False)
+    op.create_index("ix_webhook_deliveries_job", "webhook_deliveries", ["job_id", "seq"], unique=False)
+    op.create_index("ix_webhook_deliveries_owner", "webhook_deliveries", ["owner", "seq"], unique=False)
+    op.create_index("ix_webhook_deliveries_ended_at", "webhook_deliveries", ["ended_at"], unique=False)
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("shown", sa.Boolean(), nullable=False),
+        sa.Column("previous", sa.LargeBinary(), nullable=True),
+        sa.Column("previous_until", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_webhook_secrets")),
+    )
