@@ -111,10 +111,8 @@ class Roster:
 
     async def load(self, configured: Sequence[RunnerConfig]) -> None:
         """Reads the list at the start. Raises StorageError."""
-        for row in await rows.load_runners(self._db):
-            entry = self._of_row(row)
-            if entry is not None:
-                self._made[entry.id] = entry
+        made = [self._of_row(row) for row in await rows.load_runners(self._db)]
+        self._made = {entry.id: entry for entry in made}
         self._statuses = {row.name: row for row in await rows.load_configured(self._db)}
         await self._take(configured)
 
@@ -259,21 +257,24 @@ class Roster:
             headers=self._seal.seal(json_text.dumps(config.plain_headers()).encode()),
         )
 
-    def _of_row(self, row: rows.RunnerRow) -> Entry | None:
-        """The runner of a row; None, and a word in the log, where its headers cannot be read."""
-        try:
-            headers = json_text.loads(self._seal.open(row.headers))
-        except Unsealable as error:
-            log.error("runner.headers_unreadable", runner=row.key, id=row.id, reason=str(error))
-            return None
+    def _of_row(self, row: rows.RunnerRow) -> Entry:
         config = AddedRunner.model_validate(
             {
                 "name": row.key,
                 "endpoint": row.endpoint,
                 "tags": json_text.loads(row.tags),
-                "headers": headers,
+                "headers": self._headers_of(row),
                 "status": row.status,
             }
         )
         KNOWN.add(secrets_of(config))
         return Entry(UUID(row.id), row.owner, row.name, config, row.created_at, row.updated_at, is_configured=False)
+
+    def _headers_of(self, row: rows.RunnerRow) -> dict[str, str]:
+        """None, and a word in the log, where they cannot be read: the runner says itself whether it wants them."""
+        try:
+            headers: dict[str, str] = json_text.loads(self._seal.open(row.headers))
+        except Unsealable as error:
+            log.error("runner.headers_unreadable", runner=row.key, id=row.id, reason=str(error))
+            return {}
+        return headers

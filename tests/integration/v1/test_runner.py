@@ -389,6 +389,16 @@ async def test_runners_of_the_api_are_there_after_a_restart_and_their_jobs_too(t
     assert len(spare.executed) == 1
 
 
+async def test_with_another_key_a_runner_is_there_without_its_headers(tmp_path, spare):
+    for headers in ({"Authorization": "********"}, {}):
+        async with gateway_over(tmp_path, []) as pool, aiohttp.ClientSession() as http:
+            api = Api(pool.base, http)
+            if headers:
+                await api.post("/v1/runner", example(spare.url), 201)
+            assert (await api.get("/v1/runner"))["runners"][0]["headers"] == headers
+        (tmp_path / "gateway.key").write_bytes(bytes(32))
+
+
 # delete, drain, interrupt
 
 
