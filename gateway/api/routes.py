@@ -17,6 +17,7 @@ from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
     assets,
     catalogue,
+    cloud,
     extensions,
     frontend,
     history,
@@ -110,7 +111,7 @@ def application(rooms: Services) -> web.Application:
     app.router.add_routes([*NATIVE, *twice, *logs.INTERNAL, *internal_files.INTERNAL])
     _refuse_other_methods(app, [*NATIVE, *twice], bare=rest.ALWAYS_ALLOWED)
     _refuse_other_methods(app, [*logs.INTERNAL, *internal_files.INTERNAL], bare=frozenset())
-    app.router.add_routes([*userdata.NO_FILES, *extensions.FILES, *OWN])
+    app.router.add_routes([*userdata.NO_FILES, *extensions.FILES, *cloud.ROUTES, *OWN])
     v1.add_to(app)
     _add_frontend(app, rooms)
     app.router.add_route("*", "/{path:.*}", rest.rest)
