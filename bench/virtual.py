@@ -65,6 +65,7 @@ class Worker:
     running: Job | None = None
     free_at: float = 0.0
     loads: int = 0
+    overhead: float = 0.0  # seconds that every job takes longer than its work
     since_forced: float = math.inf  # seconds of work since it last loaded for an overdue line
 
     @property
@@ -83,7 +84,7 @@ class Worker:
         self.warm = [model for model in self.warm if model not in job.models] + sorted(job.models)
         self.warm = self.warm[-max(self.kept, len(job.models)) :]
         job.started = now
-        self.free_at = now + job.loaded + job.work / self.speed
+        self.free_at = now + job.loaded + job.work / self.speed + self.overhead
         self.since_forced += self.free_at - now - job.loaded
         return job
 
@@ -101,8 +102,8 @@ class Policy(Protocol):
 class Pool:
     """The workers and the clock."""
 
-    def __init__(self, speeds: Sequence[float], kept: int, loads: dict[str, float]) -> None:
-        self.workers = [Worker(f"gpu-{number}", speed, kept) for number, speed in enumerate(speeds)]
+    def __init__(self, speeds: Sequence[float], kept: int, loads: dict[str, float], *, overhead: float = 0.0) -> None:
+        self.workers = [Worker(f"gpu-{number}", speed, kept, overhead=overhead) for number, speed in enumerate(speeds)]
         self.loads = loads
         self.now = 0.0
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
@@ -15,6 +15,8 @@ from aiohttp import web
 from gateway import signals
 from gateway.access.gate import Gate
 from gateway.access.limits import Limits
+from gateway.access.standing import standing_of
+from gateway.access.tokens import Tokens
 from gateway.api.prefix import under
 from gateway.api.routes import application
 from gateway.api.services import Services
@@ -101,6 +103,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         hub.on_told = jobs.told
         jobs.submissions.runs_alone = hub.runs_alone
         jobs.registry.running_most = lambda owner: limits.of_owner(owner).running
+        jobs.submissions.share_of = _shares(access.tokens, config.scheduling.weights)
         jobs.submissions.pending_most = lambda owner: limits.of_owner(owner).pending
         rooms.push_async_callback(jobs.stop)
         rooms.push_async_callback(hub.close)
@@ -160,6 +163,16 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             templates=templates,
             signer=Signer(key, clock, seconds=config.workflows.url_seconds),
         )
+
+
+def _shares(tokens: Tokens, weights: Mapping[str, float]) -> Callable[[str, int], tuple[float, int]]:
+    """What an owner may claim: its weight, and of the priority that a job asks for as much as it may have."""
+
+    def share_of(owner: str, priority: int) -> tuple[float, int]:
+        standing = standing_of(owner, tokens.live_of(owner), weights)
+        return standing.weight, standing.priority(priority)
+
+    return share_of
 
 
 def _metered(rooms: Rooms, clock: Clock) -> Meters:

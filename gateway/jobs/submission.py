@@ -41,6 +41,7 @@ from gateway.scheduling.placement import RunnerView
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
+from gateway.storage.words import storable
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,8 @@ class Submissions:
     """Takes prompts in.
 
     ``runs_alone`` tells of an owner and a client id whether that client's jobs are to run one at a time,
-    ``pending_most`` of an owner how many of its jobs may be there that have not ended.
+    ``pending_most`` of an owner how many of its jobs may be there that have not ended, ``share_of`` of an owner and the
+    priority that a job asks for its weight and the priority that it gets.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Submissions:
     ) -> None:
         self.runs_alone: Callable[[str, str], bool] = lambda owner, client_id: False
         self.pending_most: Callable[[str], int | None] = lambda owner: None
+        self.share_of: Callable[[str, int], tuple[float, int]] = lambda owner, priority: (1.0, priority)
         self._registry = registry
         self._past = past
         self._pool = pool
@@ -177,7 +180,10 @@ class Submissions:
     def _number(self, request: Mapping[str, Any]) -> float:
         """The order in the queue; the pool's counter advances with every prompt that brings no number of its own."""
         if "number" in request:
-            given = float(request["number"])
+            try:
+                given = float(request["number"])
+            except OverflowError:
+                given = math.inf
             if not math.isfinite(given):
                 raise ValueError("number is not a place in an order")
             return given
@@ -190,7 +196,7 @@ class Submissions:
         wanted = request.get("prompt_id")
         if wanted is None:
             return str(uuid.uuid4()), None
-        if not isinstance(wanted, str) or not 0 < len(wanted) <= errors.LONGEST_PROMPT_ID:
+        if not isinstance(wanted, str) or not 0 < len(wanted) <= errors.LONGEST_PROMPT_ID or storable(wanted) != wanted:
             return "", _refusal(400, errors.invalid_prompt_id())
         # The registry is asked last, so that nothing happens between its answer and the job's registration.
         taken_by = await self._owner_of_stored(wanted)
@@ -218,6 +224,7 @@ class Submissions:
         now = self._clock.wall_ms()
         secrets = self._secrets.of(given)
         tags = _tags(given)
+        weight, priority = self.share_of(owner, _priority(given))
         workflow_id = jobs_api.workflow_id(given)
         job = Job(
             id=job_id,
@@ -233,7 +240,8 @@ class Submissions:
                 tags,
                 runs_alone=bool(client_id and self.runs_alone(owner, client_id)),
                 retries=_retries(given),
-                priority=_priority(given),
+                priority=priority,
+                weight=weight,
             ),
             needs=self._dispatcher.needs(prompt, frozenset(tags), owner),
             created_at=now,
