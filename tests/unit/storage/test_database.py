@@ -75,7 +75,7 @@ async def test_only_the_guilty_group_fails(db):
     guilty = db.write(
         Operation(insert, {"key": "alone", "value": ""}), Operation(insert, {"key": "taken", "value": ""})
     )
-    impossible = db.write(Operation(insert, {"key": "surrogate", "value": "\ud800"}))
+    impossible = db.write(Operation(insert, {"key": "object", "value": object()}))
     innocent = db.write(Operation(insert, {"key": "innocent", "value": ""}))
     results = await asyncio.gather(taken, guilty, impossible, innocent, return_exceptions=True)
     assert [type(result) for result in results] == [type(None), Conflict, StorageError, type(None)]
