@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
 from aiohttp import hdrs, web
 
@@ -49,6 +50,16 @@ def without_token(request: web.Request) -> web.Request:
         return request
     kept = [(name, value) for name, value in request.query.items() if not secrets.is_token(value)]
     return request.clone(rel_url=request.rel_url.with_query(kept))
+
+
+def path_without_tokens(path: str) -> str:
+    """A percent-encoded path with its query, as a runner may see it: what has a token's form is not for it. All else
+    stays as it was sent."""
+    bare, mark, query = path.partition("?")
+    if not secrets.ANY_SECRET.search(unquote_plus(query)):
+        return path
+    kept = [part for part in query.split("&") if not secrets.ANY_SECRET.search(unquote_plus(part))]
+    return f"{bare}{mark}{'&'.join(kept)}" if kept else bare
 
 
 def _given(request: web.Request) -> Iterator[str]:

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from gateway.access.callers import BROWSERS
+from gateway.access.credentials import path_without_tokens
 from gateway.api.services import services
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.runners.runner import Runner
@@ -52,7 +53,7 @@ async def ask_all(request: web.Request, path: str) -> Asked:
     Raises:
         NoRunner: none is ready, or all failed.
     """
-    asked = Asked([], [])
+    asked, path = Asked([], []), path_without_tokens(path)
     runners = services(request).pool.ready()
     found = await asyncio.gather(*(_ask(runner, path) for runner in runners), return_exceptions=True)
     for runner, answer in zip(runners, found, strict=True):

@@ -11,6 +11,8 @@ import structlog
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from gateway.access.credentials import path_without_tokens
+from gateway.access.secrets import ANY_SECRET
 from gateway.api import answers
 from gateway.api.prefix import outward
 from gateway.api.services import services
@@ -52,11 +54,19 @@ NOT_FOR_RUNNERS = HOP_BY_HOP | {
     "expect",
     "content-length",
 }
-# Who may read an answer across origins is the gateway's to say.
+# Who may read an answer across origins is the gateway's to say, and so is what holds for its whole site. A proxy before
+# a runner that wants a password must not have browsers ask for one in the gateway's name.
 NOT_FOR_CLIENTS = HOP_BY_HOP | {
     "server",
     "date",
     "set-cookie",
+    "www-authenticate",
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "strict-transport-security",
     "access-control-allow-origin",
     "access-control-allow-credentials",
     "access-control-allow-headers",
@@ -83,8 +93,9 @@ def request_headers(request: web.Request) -> CIMultiDict[str]:
     named_by_connection = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in request.headers.items():
-        if name.lower() not in NOT_FOR_RUNNERS and name.lower() not in named_by_connection:
-            kept.add(name, value)
+        if name.lower() in NOT_FOR_RUNNERS or name.lower() in named_by_connection or ANY_SECRET.search(value):
+            continue
+        kept.add(name, value)
     # What nobody asked for would be added by aiohttp, or no longer be true of the body.
     kept.setdefault(hdrs.ACCEPT_ENCODING, "identity")
     if request.headers.get(hdrs.CONTENT_ENCODING, "").lower() in DECODED:
@@ -136,6 +147,7 @@ async def relay_or_raise(
     """As ``relay``. Raises RunnerUnreachable: nothing reached the runner, so another one can be tried."""
     if leads_out(path):
         return answers.empty(404)
+    path = path_without_tokens(path)
     body = _Body(request)
     answer: web.StreamResponse | None = None
     sent = request_headers(request) if headers is None else headers

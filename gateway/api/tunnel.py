@@ -8,6 +8,7 @@ import aiohttp
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
+from gateway.access.credentials import path_without_tokens
 from gateway.api import answers
 from gateway.api.relay import leads_out, request_headers
 from gateway.runners.errors import RunnerError, RunnerMisanswered
@@ -40,7 +41,7 @@ async def tunnel(request: web.Request, runner: Runner, path: str) -> web.StreamR
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "")
     protocols = [name.strip() for name in offered.split(",") if name.strip()]
     try:
-        async with runner.client.tunnel(path, headers=headers, protocols=protocols) as upstream:
+        async with runner.client.tunnel(path_without_tokens(path), headers=headers, protocols=protocols) as upstream:
             agreed = [upstream.protocol] if upstream.protocol else []
             most = request.client_max_size
             client = web.WebSocketResponse(protocols=agreed, max_msg_size=most, compress=False, autoclose=False)
