@@ -56,7 +56,7 @@ def _for_whom(request: web.Request) -> str:
 async def security_policy(request: web.Request, answer: web.StreamResponse) -> None:
     """What the runners were told to send, on what the gateway answers in their place (ComfyUI server.py
     create_block_external_middleware); the gateway's own pages are none of ComfyUI's."""
-    if request.path.startswith("/gateway/") or isinstance(answer, web.WebSocketResponse):
+    if request.path.startswith(OWN_PATHS) or isinstance(answer, web.WebSocketResponse):
         return
     policy = services(request).pool.security_policy()
     if policy:
