@@ -14,6 +14,7 @@ from support.client import Client
 from support.graphs import invert_graph, save_graph
 from support.owners import guarded_pool, token_of, upload
 from support.pools import running_pool
+from yarl import URL
 
 
 async def headers_of(request: web.Request) -> web.Response:
@@ -116,8 +117,7 @@ async def test_a_websockets_token_is_in_its_query_alone(tmp_path):
 async def test_a_query_without_a_token_stays_as_it_was_sent(tmp_path):
     async with running_pool(tmp_path, 1, options=[{"extra_routes": ROUTES}]) as pool, aiohttp.ClientSession() as http:
         for query in ("token=mine&a=%2F+b", "a=[output]", "a&b=", "cgw_=1", "a=cgw_short"):
-            url = f"{pool.base}/tn/headers?{query}"
-            async with http.get(aiohttp.client.URL(url, encoded=True)) as answer:
+            async with http.get(URL(f"{pool.base}/tn/headers?{query}", encoded=True)) as answer:
                 assert (await answer.json())["path"] == f"/tn/headers?{query}"
 
 
