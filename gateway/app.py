@@ -123,7 +123,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         meters = _metered(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock)
         fleet = roster.fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
-        workflows = Workflows(db, jobs, uploads, archive, clock, max_waiting=config.queue.max_pending)
+        workflows = Workflows(db, jobs, uploads, archive, clock)
         rooms.push_async_callback(workflows.close)
         if not config.archive.enabled:
             keeper = Keeper(archive, outputs, workflows.files_of)

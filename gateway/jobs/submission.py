@@ -147,7 +147,7 @@ class Submissions:
         if refusal is not None:
             return refusal
         job = self._job(job_id, number, request, owner)
-        full = self._full(job)
+        full = self.full(job.owner, job.client_id)
         if full is not None:
             return _refusal(429, full, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         self._registry.add(job)
@@ -165,15 +165,18 @@ class Submissions:
 
     # the parts of a submission
 
-    def _full(self, job: Job) -> dict[str, Any] | None:
-        """The refusal where no more jobs are taken, of anybody, of this client or of this owner."""
-        if self._registry.taken >= self._bounds.max_pending:
+    def full(self, owner: str, client_id: str | None, *, more: int = 0, more_of_all: int = 0) -> dict[str, Any] | None:
+        """The refusal where no more jobs are taken, of anybody, of this client or of this owner; None where they are.
+
+        ``more`` of the owner's, and ``more_of_all`` of everyone's, are to be submitted besides those that have been.
+        """
+        if self._registry.taken + more_of_all >= self._bounds.max_pending:
             return errors.queue_full(self._bounds.max_pending)
         most = self._bounds.max_pending_per_client
-        if most is not None and self._registry.taken_of(job.owner, job.client_id) >= most:
+        if most is not None and self._registry.taken_of(owner, client_id) + more >= most:
             return errors.client_queue_full(most)
-        most = self.pending_most(job.owner)
-        if most is not None and self._registry.taken_of_owner(job.owner) >= most:
+        most = self.pending_most(owner)
+        if most is not None and self._registry.taken_of_owner(owner) + more >= most:
             return errors.owner_queue_full(most)
         return None
 

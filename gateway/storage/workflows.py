@@ -149,11 +149,12 @@ async def recent_on_runner(db: Database, runner: str, *, owner: str | None, limi
     return [WorkflowHead(*_values(row)) for row in await db.read(query.order_by(workflows.c.seq.desc()).limit(limit))]
 
 
-async def load_unanswered(db: Database) -> list[tuple[str, bool]]:
-    """The ids of workflows whose submission has had no answer, in their order, and whether a job of theirs is there."""
-    query = select(workflows.c.id, jobs.c.id.is_not(None)).select_from(_THEIR_JOBS)
+async def load_unanswered(db: Database) -> list[tuple[str, str, bool]]:
+    """Workflows whose submission has had no answer, in their order: id, owner, and whether a job of theirs is there."""
+    query = select(workflows.c.id, workflows.c.owner, jobs.c.id.is_not(None)).select_from(_THEIR_JOBS)
     rows = await db.read(query.where(workflows.c.answered_at.is_(None)).order_by(workflows.c.seq))
-    return [(str(_values(row)[0]), bool(_values(row)[1])) for row in rows]
+    found = (_values(row) for row in rows)
+    return [(str(id_), str(owner), bool(has_job)) for id_, owner, has_job in found]
 
 
 async def highest_workflow_seq(db: Database) -> int:

@@ -53,7 +53,7 @@ class Submitter:
         self._jobs = jobs
         self._clock = clock
         self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._waiting: dict[str, None] = {}  # in the queue or in a pause
+        self._waiting: dict[str, str] = {}  # those in the queue, in a pause or under way, with their owners
         self._under_way: set[str] = set()
         self._unvalidated: set[str] = set()  # their jobs are there, and no runner has validated them
         self._tries: Counter[str] = Counter()
@@ -64,9 +64,9 @@ class Submitter:
 
     async def start(self) -> None:
         """Takes up where an earlier life has left off. After the jobs room has started. Raises StorageError."""
-        for workflow_id, has_job in await rows.load_unanswered(self._db):
+        for workflow_id, owner, has_job in await rows.load_unanswered(self._db):
             if not has_job:
-                self.put(workflow_id)
+                self.put(workflow_id, owner)
             elif self._jobs.unpromised(workflow_id):
                 self._unvalidated.add(workflow_id)
             else:
@@ -82,16 +82,17 @@ class Submitter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._jobs.registry.watchers.remove(self)
 
-    def put(self, workflow_id: str) -> None:
+    def put(self, workflow_id: str, owner: str) -> None:
         """Has a stored workflow submitted."""
         if workflow_id not in self._waiting:
-            self._waiting[workflow_id] = None
+            self._waiting[workflow_id] = owner
             self._queue.put_nowait(workflow_id)
 
-    @property
-    def waiting(self) -> int:
-        """How many workflows have no job yet."""
-        return len(self._waiting) + len(self._under_way)
+    def full(self, owner: str) -> str | None:
+        """Why no more workflows of an owner are taken now; None: they are."""
+        jobless = [of for workflow_id, of in self._waiting.items() if self._jobs.registry.get(workflow_id) is None]
+        refusal = self._jobs.submissions.full(owner, None, more=jobless.count(owner), more_of_all=len(jobless))
+        return None if refusal is None else f"{refusal['error']['message']}: {refusal['error']['details']}"
 
     def is_under_way(self, workflow_id: str) -> bool:
         """Whether it is being submitted now."""
@@ -121,7 +122,7 @@ class Submitter:
             self._note(job.id)
         elif job.is_in(JobState.CANCELLED, JobState.FAILED, JobState.REFUSED):
             self._unvalidated.discard(job.id)
-            self.put(job.id)  # refused, or ended: submitted once more it says which
+            self.put(job.id, job.owner)  # refused, or ended: submitted once more it says which
 
     # one submission
 
@@ -129,7 +130,6 @@ class Submitter:
         while True:
             workflow_id = await self._queue.get()
             self._under_way.add(workflow_id)
-            self._waiting.pop(workflow_id, None)
             try:
                 async with self._lock(workflow_id):
                     later = await self._submit(workflow_id)
@@ -142,6 +142,7 @@ class Submitter:
                 self._under_way.discard(workflow_id)
             if later is None:
                 self._tries.pop(workflow_id, None)
+                del self._waiting[workflow_id]
             else:
                 self._try_again(workflow_id, later)
 
@@ -183,7 +184,6 @@ class Submitter:
         self._tries[workflow_id] += 1
         pause = min(PAUSE_SECONDS * 2.0 ** min(tries, 16), PAUSE_MOST_SECONDS)
         log.info("workflow.not_yet_submitted", workflow=workflow_id, reason=later.reason, again_in_seconds=pause)
-        self._waiting[workflow_id] = None
 
         def again() -> None:
             self._pauses.discard(handle)

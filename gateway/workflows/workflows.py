@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class WorkflowsFull(Exception):
-    """As many jobs as may wait are waiting already."""
+    """As many jobs as may wait are waiting already, of everyone or of the owner."""
 
 
 class Cancelled(Enum):
@@ -84,13 +84,10 @@ class Workflows:
     Times are milliseconds since the epoch.
     """
 
-    def __init__(
-        self, db: Database, jobs: Jobs, uploads: Uploads, archive: Archive, clock: Clock, *, max_waiting: int
-    ) -> None:
+    def __init__(self, db: Database, jobs: Jobs, uploads: Uploads, archive: Archive, clock: Clock) -> None:
         self._db = db
         self._jobs = jobs
         self._clock = clock
-        self._max_waiting = max_waiting
         self._inputs = Inputs(uploads, archive, self._is_named_by_a_job)
         self._submitter = Submitter(db, jobs, clock)
         self._seq = 0
@@ -133,8 +130,9 @@ class Workflows:
         asked = asked_for(draft.graph)
         again = {each: before[each.literal] for each in asked if each.literal in before and not _is_in(each, given)}
         check_fields([each for each in asked if each not in again], given.fields)
-        if self._jobs.registry.taken + self._submitter.waiting + len(self._writing) >= self._max_waiting:
-            raise WorkflowsFull(f"{self._max_waiting} jobs are waiting already")
+        full = self._submitter.full(draft.owner)
+        if full is not None:
+            raise WorkflowsFull(full)
         # Its caller may go away, but what is half done would stay: it is done, or undone.
         return await self._to_the_end(self._create(draft, asked, given, again, owner_before))
 
@@ -154,7 +152,7 @@ class Workflows:
             await self._inputs.remove(draft.id, draft.owner)
             raise
         log.info("workflow.accepted", workflow=row.id, owner=row.owner or None, template=row.template_id)
-        self._submitter.put(row.id)
+        self._submitter.put(row.id, row.owner)
         return WorkflowSeen(row, rows.UNSUBMITTED, None, None, None, None)
 
     async def _value(
