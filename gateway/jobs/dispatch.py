@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 
 from gateway.clock import Clock
+from gateway.config import RunnerConfig
 from gateway.files.staging import Staging, StagingError
 from gateway.jobs.aside import Aside
 from gateway.jobs.endings import Endings
@@ -46,6 +47,7 @@ from gateway.jobs.scheduler import Scheduler
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.stranded import Suspects
 from gateway.jobs.take_back import TakeBacks
+from gateway.jobs.views import Views
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -89,12 +91,13 @@ class Dispatcher:
         self._post_timeout = post_timeout_seconds
         self.on_another_id: Callable[[Runner, Attempt], Awaitable[None]]
         self._judge = Judge()
+        self._views = Views(registry, pool)
         self.scheduler = Scheduler(registry, pool, clock, policy or WarmFirst(), self._judge)
         self._looking: asyncio.TimerHandle | None = None
         self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
-        self._drawn_for: object = None
+        self._pool_seen: list[tuple[int, RunnerConfig]] = []  # by its runners' catalogues and configuration
         self._undrawn: dict[str, None] = {}  # jobs whose needs are by an older catalogue, in their order
         self._aside = Aside(registry, self.schedule)
         self._suspects = Suspects(registry)
@@ -128,7 +131,7 @@ class Dispatcher:
 
     def views(self) -> list[RunnerView]:
         """What policy sees of the pool now."""
-        return [self._view(runner) for runner in self._pool]
+        return self._views.all()
 
     def needs(self, prompt: dict[str, Any], tags: frozenset[str], owner: str = "") -> Needs:
         """What a graph needs, by the pool's catalogue."""
@@ -142,7 +145,7 @@ class Dispatcher:
 
     def place(self, job: Job, *, but: frozenset[str] = frozenset()) -> str | None:
         """The runner that policy would give a job to now, which does not wait yet. None: it would wait."""
-        return self.scheduler.place(job, self.views(), but)
+        return self.scheduler.place(job, self.views(), but) if self._views.any_has_room() else None
 
     def eligible(self, job: Job, *, but: frozenset[str] = frozenset()) -> list[RunnerView]:
         """Runners that could be given the job now or later: up, active and equipped for it."""
@@ -168,9 +171,12 @@ class Dispatcher:
         """Fills every free slot with the job that is due first among those that fit."""
         if not self._is_open:
             return
-        self._draw_needs_anew()
+        pool = [(runner.catalogue_version, runner.config) for runner in self._pool]
+        if pool != self._pool_seen:
+            self._pool_seen = pool
+            self._draw_needs_anew()
         self._fail_stranded()
-        while self._registry.waiting and self._assign_one():
+        while self._registry.waiting and self._views.any_has_room() and self._assign_one():
             pass
 
     def _assign_one(self) -> bool:
@@ -203,10 +209,6 @@ class Dispatcher:
     def _draw_needs_anew(self) -> None:
         """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need. Thousands may wait:
         the one that is about to be given out is looked at before it is, the others bit by bit."""
-        drawn_for = (self._pool.version, [runner.config.reserved_for for runner in self._pool])
-        if self._drawn_for == drawn_for:
-            return
-        self._drawn_for = drawn_for
         is_under_way = bool(self._undrawn)
         self._undrawn = dict.fromkeys(job.id for job in self._registry.shown(*VISIBLE))
         if self._undrawn and not is_under_way:
@@ -231,10 +233,9 @@ class Dispatcher:
 
     def _fail_stranded(self) -> None:
         """An accepted job that no runner of the pool could ever take ends: it would wait for nothing."""
-        pool = tuple((runner.name, runner.catalogue_version, tuple(runner.config.tags)) for runner in self._pool)
         views: list[RunnerView] = []
         known: dict[tuple[Needs, frozenset[tuple[str, str]]], str | None] = {}
-        for job in self._suspects.take(pool):
+        for job in self._suspects.take(self._pool_seen):
             views = views or self.views()
             kind = (job.needs, frozenset(job.refused_by.items()))
             if kind not in known:
@@ -258,23 +259,6 @@ class Dispatcher:
         self.appraise(job)
         self._registry.needs_changed([job])
         return True
-
-    def _view(self, runner: Runner) -> RunnerView:
-        return RunnerView(
-            name=runner.name,
-            tags=frozenset(runner.config.tags),
-            is_up=runner.is_ready,
-            is_active=runner.config.status == "active",
-            state=f"{runner.health.state.value}: {runner.health.reason}",
-            catalogue=runner.facts.catalogue,
-            catalogue_version=runner.catalogue_version,
-            capacity=runner.capacity,
-            held=self._registry.held(runner.name),
-            busy=runner.queue_remaining,
-            latency=runner.client.latency_seconds,
-            weight=runner.config.weight,
-            reserved_for=frozenset(runner.config.reserved_for),
-        )
 
     # one dispatch
 

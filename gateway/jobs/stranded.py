@@ -5,8 +5,6 @@ it was the only one), and when runners, their tags or their catalogues change.""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import JobState
@@ -18,7 +16,7 @@ class Suspects:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._returned: set[str] = set()
-        self._pool: Hashable = None
+        self._pool: object = None
         registry.watchers.append(self)
 
     def job_turned(self, job: Job, was: JobState) -> None:
@@ -29,7 +27,7 @@ class Suspects:
     def attempt_turned(self, attempt: Attempt, was: object, reason: str) -> None:
         """See Watcher."""
 
-    def take(self, pool: Hashable) -> list[Job]:
+    def take(self, pool: object) -> list[Job]:
         """Those to be looked at now: all that wait if the ``pool`` is another one than the last time, else those that
         have come back, or need something else, since."""
         returned, self._returned = self._returned | self._registry.redrawn, set()
