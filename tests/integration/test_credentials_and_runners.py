@@ -90,7 +90,7 @@ async def test_a_token_reaches_no_runner(tmp_path, how):
                 await pool.until(lambda: not pool.rooms.jobs.registry.taken)
             odd = {"X-Custom": f"my {token}", "Comfy-User": "me"}
             for query in (f"token={token}&a=1%2F2", f"a=1%2F2&api_key={token}"):
-                async with http.get(f"{pool.base}/tn/headers?{query}", headers=odd) as answer:
+                async with http.get(URL(f"{pool.base}/tn/headers?{query}", encoded=True), headers=odd) as answer:
                     told = await answer.json()
                 assert told["path"] == "/tn/headers?a=1%2F2"
                 assert ["Comfy-User", "me"] in told["headers"]
