@@ -33,7 +33,7 @@ from gateway.storage.errors import StorageError
 
 UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
 OUT_OF_MEMORY = "OutOfMemoryError"  # torch's, in whichever module it lives (torch, torch.cuda)
-LINK_TELLS_SECONDS = 2.0  # a runner's history is ahead of its link by much less
+LINK_TELLS_SECONDS = 10.0  # of silence: what a runner's history has ahead of its link may come behind a large frame
 
 log = structlog.get_logger(__name__)
 
@@ -113,8 +113,8 @@ class Endings:
         """The runner's history has the job, and the link has not told its end.
 
         A link that has stood since the job was posted is given time to: the history is ahead of it, and the client is
-        to hear what else is on its way. After that the frames are taken for lost, and True is returned: the link is
-        deaf. Raises StorageError.
+        to hear what else is on its way. After a silence about the job the frames are taken for lost, and True is
+        returned: the link is deaf. Raises StorageError.
         """
         is_deaf = link_stood and self._is_overdue(attempt)
         if link_stood and not is_deaf:

@@ -74,6 +74,7 @@ class Follower:
             return
         attempt = self._registry.running_on(runner.name)
         if attempt is not None:
+            attempt.ahead_since = None
             self._registry.listener.job_frame(attempt.job, frame)
         else:
             self._registry.listener.runner_frame(runner.name, frame)
@@ -86,6 +87,7 @@ class Follower:
                     await self._of_attempt(runner, attempt, message)
 
     async def _of_attempt(self, runner: Runner, attempt: Attempt, message: Message) -> None:
+        attempt.ahead_since = None
         self.on_message(attempt, message)
         if messages.is_terminal(message):
             attempt.terminal = messages.with_prompt_id(message, attempt.job.id)
@@ -161,6 +163,7 @@ class Follower:
         attempt = self._registry.attempt(runner.name, str(metadata.get("prompt_id")))
         if attempt is None:
             return
+        attempt.ahead_since = None
         told = frames.with_prompt_id(frame, attempt.job.id)
         if frames.is_droppable_preview(told):
             attempt.job.live.preview = told
@@ -175,6 +178,7 @@ class Follower:
             else self._registry.attempt(runner.name, text.prompt_id)
         )
         if attempt is not None:
+            attempt.ahead_since = None
             told = frames.progress_text_frame(replace(text, prompt_id=attempt.job.id))
             self._registry.listener.job_frame(attempt.job, told)
 

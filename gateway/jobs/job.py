@@ -23,7 +23,8 @@ class Options:
     """What else the submission said (ComfyUI server.py post_prompt), handed on to the runner as it came.
 
     ``tags``, ``retries`` and ``priority`` are the gateway's own, from ``extra_data.gateway``. A job that ``runs_alone``
-    does not begin while a runner has another one of its client. ``weight`` is its owner's share of the pool; ``hooks`` are told of it.
+    does not begin while a runner has another one of its client. ``weight`` is its owner's share of the pool;
+    ``hooks`` are told of it.
     """
 
     partial_execution_targets: Any = None
@@ -80,7 +81,7 @@ class Attempt:
     untold: dict[str, Any] = field(default_factory=dict)  # outputs of nodes that may have been cached, by node id
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
-    ahead_since: float | None = None  # monotonic seconds: the runner's books say more of it than its link has told
+    ahead_since: float | None = None  # monotonic seconds: its runner's books say more than its link, which is silent
     has_its_turn: bool = False  # its runner queues it by the runner's own count, not behind everything
     charged: float = 0.0  # seconds of GPU time that its owner was charged for it when it was given out
     behind: frozenset[str] = frozenset()  # prompts of its runner that must have gone before this one can begin

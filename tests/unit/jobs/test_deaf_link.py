@@ -4,6 +4,7 @@ import asyncio
 
 from support.room import PlayedRunner, jobs_room
 
+from gateway.comfyui.frames import preview_frame
 from gateway.jobs.endings import LINK_TELLS_SECONDS
 from gateway.jobs.states import JobState
 
@@ -21,6 +22,25 @@ async def test_end_that_was_not_told(tmp_path):
         await settled()
         assert (attempt.job.state, room.runner.links_reopened) == (JobState.DISPATCHED, 0)
         room.clock.seconds = LINK_TELLS_SECONDS
+        await room.reconciler.check(room.runner)
+        await settled()
+        assert (attempt.job.state, room.runner.links_reopened) == (JobState.COMPLETED, 1)
+
+
+async def test_a_link_that_is_behind_but_tells_is_waited_for(tmp_path):
+    """The end comes behind large pictures: they are not to be lost because they take long."""
+    async with jobs_room(tmp_path) as room:
+        attempt = await room.running()
+        room.finish(attempt)
+        for second in (0.0, 0.9, 1.8):
+            room.clock.seconds = second * LINK_TELLS_SECONDS
+            await room.reconciler.check(room.runner)
+            await settled()
+            await room.follower.binary(room.runner, preview_frame(b"a large one", "image/png"))
+        assert (attempt.job.state, room.runner.links_reopened) == (JobState.RUNNING, 0)
+        assert len(room.listener.frames) == 3
+        await room.reconciler.check(room.runner)
+        room.clock.seconds += LINK_TELLS_SECONDS
         await room.reconciler.check(room.runner)
         await settled()
         assert (attempt.job.state, room.runner.links_reopened) == (JobState.COMPLETED, 1)
