@@ -106,28 +106,28 @@ _hide_owners = _hide_everyones.where(jobs.c.owner == bindparam("of_owner"))
 
 def insert_job(row: JobRow) -> Operation:
     """Add a job; Conflict if its id or its seq is taken."""
-    return Operation(_insert_job, values_of(row))
+    return Operation(_insert_job, values_of(row), row.id)
 
 
 def update_job(id: str, **columns: object) -> Operation:  # noqa: A002  the column's name
     """Set these columns of a job; an unknown job is left alone, an unknown column is a KeyError."""
-    return Operation(_update_job(tuple(sorted(columns))), {"key": id, **_prefixed(columns)})
+    return Operation(_update_job(tuple(sorted(columns))), {"key": id, **_prefixed(columns)}, id)
 
 
 def delete_job(id: str) -> Operation:  # noqa: A002  the column's name
     """Remove a job and its attempts as if they had never been."""
-    return Operation(_delete_job, {"key": id})
+    return Operation(_delete_job, {"key": id}, id)
 
 
 def insert_attempt(row: AttemptRow) -> Operation:
     """Add an attempt; Conflict if its job is unknown or has that ordinal."""
-    return Operation(_insert_attempt, values_of(row))
+    return Operation(_insert_attempt, values_of(row), row.job_id)
 
 
 def update_attempt(job_id: str, ordinal: int, **columns: object) -> Operation:
     """Set these columns of an attempt."""
     key = {"key": job_id, "key_ordinal": ordinal}
-    return Operation(_update_attempt(tuple(sorted(columns))), key | _prefixed(columns))
+    return Operation(_update_attempt(tuple(sorted(columns))), key | _prefixed(columns), job_id)
 
 
 def hide_jobs(ids: Collection[str]) -> Operation:

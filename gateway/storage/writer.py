@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -30,10 +29,15 @@ RETAINED_MAX = 100_000  # groups that nobody waits for, kept while the database 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One statement with its parameters. Equal statements in a row must be the same object to be sent together."""
+    """One statement with its parameters. Equal statements must be the same object to be sent together.
+
+    ``about`` names what alone it touches, so that it may change places with what is about something else; "": it keeps
+    its place.
+    """
 
     executable: Executable
     params: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
 
 
 def values_of(row: "DataclassInstance") -> dict[str, Any]:
@@ -219,7 +223,21 @@ class Writer:
 
 
 def _runs(operations: Iterable[Operation]) -> Iterator[tuple[Executable, list[Mapping[str, Any]]]]:
-    """Neighbours with the same statement become one statement with many parameters; the order stays."""
-    for _, run in groupby(operations, key=lambda operation: id(operation.executable)):
-        first, *others = run
-        yield first.executable, [first.params, *(other.params for other in others)]
+    """Operations with the same statement become one statement with many parameters. The order of those that are about
+    the same thing stays, and that of all to those about nothing."""
+    runs: list[tuple[Executable, list[Mapping[str, Any]]]] = []
+    newest: dict[int, int] = {}  # the run of a statement
+    reached: dict[str, int] = {}  # the last run that is about something
+    closed = 0  # runs before this one take no more
+    for operation in operations:
+        is_placed = not operation.about
+        first = max(closed, len(runs) - 1) if is_placed else max(closed, reached.get(operation.about, 0))
+        run = newest.get(id(operation.executable), -1)
+        if run < first:
+            run = newest[id(operation.executable)] = len(runs)
+            runs.append((operation.executable, []))
+        runs[run][1].append(operation.params)
+        reached[operation.about] = run
+        if is_placed:
+            closed = run
+    return iter(runs)
