@@ -288,6 +288,20 @@ class TestWhoseTheyAre:
             await call(admin, "DELETE", f"/v1/workflow/{workflow_id}")
             await call(ann, "GET", f"/v1/workflow/{workflow_id}", 404)
 
+    async def test_an_owner_at_its_limit_keeps_nobody_else_out(self, tmp_path):
+        config = ACCESS | {"limits": {"pending": 2}}
+        async with (
+            v1_pool(tmp_path, 1, config=config) as pool,
+            client_of(pool, "ann") as ann,
+            client_of(pool, "bob") as bob,
+        ):
+            pool.simulators[0].pause()
+            for seed in (1, 2):
+                await until(ann, await create(ann, save_graph(seed)), "queued", "running")
+            message = await refusal(ann, "POST", "/v1/workflow", 429, fields=workflow_fields(save_graph(3)))
+            assert "2 of your jobs" in message
+            await until(bob, await create(bob, save_graph(4)), "queued")
+
     async def test_without_a_token_it_is_401(self, tmp_path):
         async with v1_pool(tmp_path, 1, config=ACCESS) as pool, aiohttp.ClientSession() as nobody:
             for method, path in (("GET", "/v1/workflow"), ("POST", "/v1/workflow"), ("GET", "/v1/template")):

@@ -13,6 +13,8 @@ from support.busy import INVALID
 from support.client import Client
 from support.graphs import save_graph
 from support.pools import gateway_over
+from support.processes import gateway_process, runner_processes, write_config
+from support.processes import until as until_true
 from support.v1 import UNLIMITED, asking_graph, call, create, loading_graph, outputs_of, seen, until, workflow_fields
 
 import gateway.jobs.dispatch
@@ -228,3 +230,32 @@ async def test_two_hundred_at_once(tmp_path, simulators):
         assert (await client.get("/v1/workflow"))["total"] == 200
         sample = await outputs_of(client, ids[123])
         assert len(sample) == 2
+
+
+@pytest.mark.timeout(240)
+async def test_the_process_is_killed_while_workflows_come_in(tmp_path):
+    """What had its 201 before `kill -9` ends once, with its outputs; what had none is whole, or is not there."""
+    async with runner_processes(tmp_path, 2) as runners:
+        config = write_config(tmp_path, runners, **UNLIMITED)
+        told: list[str] = []
+        async with gateway_process(config) as gateway, Client.connected(gateway.url) as client:
+
+            async def keep_creating(seed):
+                while True:
+                    told.append(await create(client, save_graph(seed * 1000 + len(told)), f"run {seed}"))
+
+            creating = [asyncio.create_task(keep_creating(seed)) for seed in range(4)]
+            await until_true(lambda: asyncio.sleep(0, len(told) >= 40), "40 workflows are accepted")
+            await gateway.kill()
+            await asyncio.gather(*creating, return_exceptions=True)
+        async with gateway_process(config) as gateway, Client.connected(gateway.url) as client:
+            total = (await call(client, "GET", "/v1/workflow"))["total"]
+            pages = [await call(client, "GET", f"/v1/workflow?per_page=100&page={page}") for page in (1, 2, 3)]
+            ids = [each["id"] for page in pages for each in page["workflows"]]
+            assert len(ids) == total <= len(told) + 4
+            assert set(told) <= set(ids)
+            for each in ids:
+                await until(client, each, "completed")
+            assert len(await outputs_of(client, told[0])) == 1
+        ran = [graph["2"]["inputs"]["seed"] for runner in runners for graph in await runner.executed()]
+        assert len(ran) == len(set(ran)) == total
