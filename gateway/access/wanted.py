@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from gateway.access.secrets import without_secrets
 from gateway.access.token import Token, TokenLimits
 from gateway.config.values import Int, Number, Tag, value_fault
 from gateway.jobs.hooks import ALL, Event, Hook
@@ -202,7 +203,8 @@ def _ends(now: int, days: float | None) -> int | None:
 def faults_of(error: ValidationError) -> dict[str, str]:
     """Each field, as ``limits.rate`` or ``scopes.0`` ("" for the whole), and what is wrong about it."""
     details = error.errors(include_url=False, include_input=False)
-    return {".".join(str(part) for part in each["loc"]): _words(each) for each in details}
+    # A name that is not known is told again: it must not be a token in the wrong place.
+    return {without_secrets(".".join(str(part) for part in each["loc"])): _words(each) for each in details}
 
 
 def _words(fault: ErrorDetails) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from aiohttp import hdrs, web
 
 from gateway.access.callers import IDENTITY, NOBODY, Identity
-from gateway.access.credentials import is_upgrade, without_token
+from gateway.access.credentials import is_upgrade, path_without_tokens, without_token
 from gateway.access.errors import NotAuthenticated, Refused, ScopeMissing
 from gateway.access.gate import GATE
 from gateway.access.token import RUN
@@ -95,4 +95,4 @@ def _opens_page(request: web.Request) -> bool:
 
 
 def _login_page(request: web.Request) -> str:
-    return f"{outward(request, LOGIN)}?{urlencode({'next': outward(request, request.path_qs)})}"
+    return f"{outward(request, LOGIN)}?{urlencode({'next': outward(request, path_without_tokens(request.path_qs))})}"

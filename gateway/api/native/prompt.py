@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.access import secrets
 from gateway.access.callers import caller_of
 from gateway.api import answers
 from gateway.api.services import services
+from gateway.comfyui.history import SECRET_KEYS
 
 
 async def get_prompt(request: web.Request) -> web.Response:
@@ -24,6 +26,7 @@ async def post_prompt(request: web.Request) -> web.Response:
         if not isinstance(body, dict):
             return answers.failed()
         _note_usage_source(request, body)
+        _keep_own_tokens(body)
         answer = await services(request).jobs.submissions.submit(body, caller_of(request).owner)
     except (ValueError, TypeError):
         return answers.failed()
@@ -40,3 +43,12 @@ def _note_usage_source(request: web.Request, body: dict[str, object]) -> None:
     extra_data = body.get("extra_data")
     if source and (extra_data is None or isinstance(extra_data, dict)):
         body["extra_data"] = {"comfy_usage_source": source, **(extra_data or {})}
+
+
+def _keep_own_tokens(body: dict[str, object]) -> None:
+    """Clients of Comfy Cloud send their one key as the API nodes' too. Where it is ours, no runner gets it."""
+    extra_data = body.get("extra_data")
+    if isinstance(extra_data, dict):
+        for key in SECRET_KEYS & extra_data.keys():
+            if isinstance(extra_data[key], str) and secrets.is_token(extra_data[key]):
+                del extra_data[key]
