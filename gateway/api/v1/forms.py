@@ -72,13 +72,14 @@ async def read_form(request: web.Request) -> Form:
         return Form()
     if request.content_type != MULTIPART:
         raise bad_request(f"the body must be {MULTIPART}")
+    most = min(UPLOAD_MOST_BYTES, request.client_max_size or UPLOAD_MOST_BYTES)
     try:
         async with asyncio.timeout(ARRIVAL_SECONDS):
-            parts = await request.clone(client_max_size=UPLOAD_MOST_BYTES).post()
+            parts = await request.clone(client_max_size=most).post()
     except TimeoutError:
         raise ApiError(408, f"the body did not arrive within {ARRIVAL_SECONDS:g} seconds") from None
     except web.HTTPRequestEntityTooLarge:
-        raise ApiError(413, f"the request is larger than {UPLOAD_MOST_BYTES // 1_000_000} MB") from None
+        raise ApiError(413, f"the request is larger than {most} bytes") from None
     except (ValueError, AssertionError) as error:  # aiohttp's parser asserts where it expects a boundary
         raise bad_request("the body is no well-formed multipart/form-data") from error
     form = Form()

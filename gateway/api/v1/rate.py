@@ -32,7 +32,7 @@ class Rate:
         self._is_limited = config.requests is not None
         self._cooldown_seconds = config.cooldown_seconds
         self._clock = clock
-        self._rates = Rates()
+        self._rates = Rates(clock.monotonic)
         self._cooling: dict[str, float] = {}  # address -> until when, in the order of these
 
     def wait_seconds(self, address: str) -> float:
