@@ -79,7 +79,7 @@ async def read_form(request: web.Request) -> Form:
     except TimeoutError:
         raise ApiError(408, f"the body did not arrive within {ARRIVAL_SECONDS:g} seconds") from None
     except web.HTTPRequestEntityTooLarge:
-        raise ApiError(413, f"the request is larger than {most} bytes") from None
+        raise ApiError(413, f"the request is larger than {most / 1_000_000:g} MB") from None
     except (ValueError, AssertionError) as error:  # aiohttp's parser asserts where it expects a boundary
         raise bad_request("the body is no well-formed multipart/form-data") from error
     form = Form()
