@@ -86,6 +86,15 @@ class PlacementTold(Told):
     runners: list[RunnerConsidered]
 
 
+class ExpectedTold(Told):
+    """When a job is expected to begin and to end. Nine of ten such jobs end between ``earliest`` and ``latest``."""
+
+    start: int
+    end: int
+    earliest: int
+    latest: int
+
+
 class JobTold(Told):
     """The whole story of a job."""
 
@@ -104,6 +113,7 @@ class JobTold(Told):
     deleted: bool
     changes: list[Change]
     position: int | None = Field(description="Its place in the line, from 1.")
+    expected: ExpectedTold | None = Field(description="Null where nothing is known of such jobs yet.")
     refused_by: dict[str, str] = Field(description="The words of runners that refused it.")
     placement: PlacementTold | None
     attempts: list[AttemptTold]

@@ -15,19 +15,22 @@ The steps of a dispatch, each of which survives a crash after it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import structlog
+from blake3 import blake3
 
 from gateway.clock import Clock
+from gateway.comfyui import apart
 from gateway.config import RunnerConfig
 from gateway.files.staging import Staging, StagingError
 from gateway.jobs.aside import Aside
 from gateway.jobs.endings import Endings
+from gateway.jobs.forecast import Expected, Forecaster
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.post import (
     Accepted,
@@ -51,7 +54,7 @@ from gateway.jobs.views import Views
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
-from gateway.scheduling import placement
+from gateway.scheduling import explain, placement
 from gateway.scheduling.needs import Needs, needs_of
 from gateway.scheduling.placement import Judge, Placement, RunnerView
 from gateway.scheduling.policies import Policy
@@ -64,7 +67,17 @@ DRAWN_AT_ONCE = 10  # graphs whose needs are drawn anew before others have their
 DRAWING_PAUSE_SECONDS = 0.005  # between them, so that at most half of the time goes into it
 PAUSE_SECONDS = 1.0  # before a job waits again whose trouble is not the runner's: no other event slows the next try
 
+MARK_CHARACTERS = 16
+
 log = structlog.get_logger(__name__)
+
+
+def _apart(prompt: dict[str, Any], runner: Runner, owner: str) -> dict[str, Any]:
+    """The prompt as it is posted: no file that the runner wrote for another owner is given to this one."""
+    if not owner:
+        return prompt
+    mark = blake3(f"{runner.link.sid}/{owner}".encode()).hexdigest()[:MARK_CHARACTERS]
+    return apart.marked(prompt, runner.facts.object_info, mark)  # type: ignore[no-any-return]
 
 
 class Dispatcher:
@@ -93,6 +106,7 @@ class Dispatcher:
         self._judge = Judge()
         self._views = Views(registry, pool)
         self.scheduler = Scheduler(registry, pool, clock, policy or WarmFirst(), self._judge)
+        self._forecaster = Forecaster(registry, pool, self.scheduler, clock)
         self._looking: asyncio.TimerHandle | None = None
         self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -156,9 +170,13 @@ class Dispatcher:
         """True when a registered runner would do if it were up and free."""
         return placement.could_become_eligible(job.needs, self.views(), self._judge)
 
+    def expected(self, jobs: Iterable[Job]) -> dict[str, Expected]:
+        """When jobs that have not ended are expected to begin and to end, by id, as far as that can be told."""
+        return self._forecaster.of(jobs, self.views())
+
     def explain(self, job: Job) -> Placement:
         """Where the job would go now, and why."""
-        found = placement.explain(job.needs, self.views(), self._judge, frozenset(job.refused_by))
+        found = self._explained(job, self.views())
         if self._registry.waiting.is_held_back(job.id):
             return replace(found, runner=None, reason="its client's jobs run one at a time, and it is not its turn")
         if not self._registry.may_start(job.owner):
@@ -166,6 +184,17 @@ class Dispatcher:
         if job.id in self._aside:
             return replace(found, runner=None, reason=f"tried again soon: {job.reason}")
         return found
+
+    def _explained(self, job: Job, views: list[RunnerView]) -> Placement:
+        waiting = self._registry.waiting.get(job.id) or self._registry.as_waiting(job)
+        before = self._registry.waiting.position(job.id) or 0
+        state = self.scheduler.snapshot(views)
+        reason, runner = explain.job(state, self.scheduler.policy, waiting, before)
+        considered = (
+            (view.name, placement.obstacle(job.needs, view, self._judge, frozenset(job.refused_by))) for view in views
+        )
+        told = tuple((name, why or explain.runner(state, name, job.needs.models)) for name, why in considered)
+        return Placement(runner, reason, told)
 
     def schedule(self) -> None:
         """Fills every free slot with the job that is due first among those that fit."""
@@ -299,7 +328,8 @@ class Dispatcher:
         attempt.boot = runner.boot
         if at_the_end:
             attempt.behind = self._registry.certainly_before(attempt)
-        outcome = await post(runner, attempt, staged.prompt, at_the_end=at_the_end, timeout=self._post_timeout)
+        prompt = _apart(staged.prompt, runner, job.owner)
+        outcome = await post(runner, attempt, prompt, at_the_end=at_the_end, timeout=self._post_timeout)
         if isinstance(outcome, Accepted) and outcome.runner_prompt_id != attempt.runner_prompt_id:
             self._registry.answer_to_another_id(attempt, outcome.runner_prompt_id)
             await self.on_another_id(runner, attempt)

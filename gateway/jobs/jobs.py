@@ -22,9 +22,11 @@ from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.endings import Endings
 from gateway.jobs.fleet import Fleet
 from gateway.jobs.follow import Follower
+from gateway.jobs.forecast import Expected
 from gateway.jobs.history import History
-from gateway.jobs.job import Job
+from gateway.jobs.job import Attempt, Job
 from gateway.jobs.learning import Learner
+from gateway.jobs.receivers import Receivers
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
 from gateway.jobs.registry import VISIBLE, JobListener, Registry
@@ -35,8 +37,10 @@ from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import JobState
 from gateway.jobs.submission import Submissions
 from gateway.jobs.watchdog import Watchdog
+from gateway.runners.addresses import EndpointRules
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
+from gateway.scheduling.tagging import Tagging
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
@@ -90,12 +94,23 @@ class Jobs:
         self._endings.on_files = archive.want
         self._follower = Follower(self.registry, self._endings)
         self.learner = Learner(self.registry, pool, self.dispatcher.scheduler, db, clock)
-        self._follower.on_message = self.learner.told
+        self.on_message: Callable[[Attempt, Message], None] = lambda _attempt, _message: None
+        self._follower.on_message = self._heard
         self.dispatcher.on_another_id = self._follower.answered_to_another_id
         self._watchdog = Watchdog(clock, stuck_seconds=config.health.stuck_seconds)
         self._reconciler = Reconciler(self.registry, self.dispatcher, self._watchdog)
+        self.receivers = Receivers(EndpointRules(config.endpoints.webhook))
         self.submissions = Submissions(
-            self.registry, self.history, pool, self.dispatcher, db, clock, bounds=config.queue, secrets=secrets
+            self.registry,
+            self.history,
+            pool,
+            self.dispatcher,
+            db,
+            clock,
+            bounds=config.queue,
+            secrets=secrets,
+            receivers=self.receivers,
+            tagging=Tagging(config.tags.rules),
         )
         self.control = Control(self.registry, self.dispatcher, self._endings)
 
@@ -164,7 +179,9 @@ class Jobs:
         answer = jobs_api.select(self.rows(owner), query)
         if any(row["status"] == jobs_api.PENDING for row in answer["jobs"]):
             places = self._places()
-            answer["jobs"] = [_placed(row, places.get(row["id"])) for row in answer["jobs"]]
+            shown = [job for row in answer["jobs"] if (job := self.registry.get(row["id"])) is not None]
+            expected = self.dispatcher.expected(shown)
+            answer["jobs"] = [_placed(row, places.get(row["id"]), expected.get(row["id"])) for row in answer["jobs"]]
         return answer
 
     def rows(self, owner: str | None) -> list[dict[str, Any]]:
@@ -189,7 +206,7 @@ class Jobs:
         job = self.job(job_id, owner)
         if job is None:
             return None
-        return _placed(_row(job), self._places().get(job_id))
+        return _placed(_row(job), self._places().get(job_id), self.dispatcher.expected([job]).get(job_id))
 
     def unpromised(self, job_id: str) -> bool:
         """Nobody outside has been promised this job: refused by every runner, it leaves no trace, instead of failing.
@@ -209,12 +226,15 @@ class Jobs:
     def _places(self) -> dict[str, int]:
         """The places in the pool's queue, from 1, of all jobs that have not begun: whoever waits is told how many are
         before it, and not whose they are."""
-        waiting = self.live(None, JobState.DISPATCHED, JobState.PENDING)
-        return {job.id: place for place, job in enumerate(waiting, start=1)}
+        return {job.id: place for place, job in enumerate(self.registry.due(), start=1)}
 
     def told(self, job_id: str) -> None:
         """The end of a job is with its client's socket: it is not told again after a restart."""
         self._db.write_behind(job_rows.update_job(job_id, told=True))
+
+    def _heard(self, attempt: Attempt, message: Message) -> None:
+        self.learner.told(attempt, message)
+        self.on_message(attempt, message)
 
     # RunnerObserver
 
@@ -278,6 +298,10 @@ def _row(job: Job) -> dict[str, Any]:
     return {**job.row, "status": jobs_api.IN_PROGRESS} if job.state is JobState.RUNNING else job.row
 
 
-def _placed(row: dict[str, Any], place: int | None) -> dict[str, Any]:
-    """The row of a job that waits with its place in the queue, from 1; any other as it is."""
-    return row if row["status"] != jobs_api.PENDING else {**row, "queue_position": place}
+def _placed(row: dict[str, Any], place: int | None, expected: Expected | None) -> dict[str, Any]:
+    """The row of a job that waits with its place in the queue, from 1, and when it is expected to begin and to end, in
+    milliseconds since the epoch; any other as it is."""
+    if row["status"] != jobs_api.PENDING:
+        return row
+    times = {} if expected is None else {"expected_start": expected.start, "expected_end": expected.end}
+    return {**row, "queue_position": place, **times}

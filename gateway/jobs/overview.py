@@ -3,6 +3,7 @@ in `gateway.comfyui.jobs_api`. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from gateway.clock import Clock
@@ -42,16 +43,22 @@ class Overview:
     def _now(self, job: Job | None) -> dict[str, Any]:
         """What only memory knows of a job that has not ended; where it could go is told while it waits."""
         if job is None:
-            return {"position": None, "refused_by": {}, "placement": None}
+            return {"position": None, "expected": None, "refused_by": {}, "placement": None}
         position = self._registry.waiting.position(job.id)
         return {
             "state": job.state.value,
             "reason": job.reason or None,
             "runner": job.runner,
             "position": None if position is None else position + 1,
+            "expected": self._expected(job),
             "refused_by": dict(job.refused_by),
             "placement": self._placement(job) if job.state is JobState.PENDING else None,
         }
+
+    def _expected(self, job: Job) -> dict[str, int] | None:
+        """When it begins and ends, as far as that can be told."""
+        found = self._dispatcher.expected([job]).get(job.id)
+        return None if found is None else asdict(found)
 
     def _placement(self, job: Job) -> dict[str, Any]:
         placement = self._dispatcher.explain(job)

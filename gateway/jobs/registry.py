@@ -205,6 +205,13 @@ class Registry:
         found.sort(key=lambda job: (job.number, job.seq))
         return found
 
+    def due(self) -> Iterator[Job]:
+        """The jobs that have not begun, in the order in which they are due: those that runners hold, then those in the
+        line, then those that stand aside."""
+        yield from sorted(self._in_state[JobState.DISPATCHED].values(), key=lambda job: (job.number, job.seq))
+        yield from (self._jobs[waiting.job_id] for waiting in self.waiting)
+        yield from (job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting)
+
     # taking jobs in
 
     def start_counting(self, highest_seq: int, next_number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.clock import Clock
@@ -66,7 +66,11 @@ class Scheduler:
 
     def work(self, job: Job) -> float:
         """How many seconds a job is expected to take at speed 1 with its models loaded."""
-        return self.estimates.estimate(job.profile, job.needs.models).seconds
+        return self.estimate(job).seconds
+
+    def estimate(self, job: Job) -> Estimate:
+        """The same with how sure that is."""
+        return self.estimates.estimate(job.profile, job.needs.models)
 
     def speed(self, runner: Runner) -> float:
         """How fast a runner is, by what it did, or else by its weight."""
@@ -76,8 +80,7 @@ class Scheduler:
         """How long a job will take on a runner, after what that one holds."""
         warm = self.memory.warm(runner.name)
         load = sum(self.memory.load(model) for model in job.needs.models if model not in warm)
-        estimate = self.estimates.estimate(job.profile, job.needs.models)
-        return Predicted(estimate.scaled(1 / self.speed(runner)), load)
+        return Predicted(self.estimate(job).scaled(1 / self.speed(runner)), load)
 
     def left(self, attempt: Attempt, runner: Runner) -> float:
         """How many seconds an attempt will still take; 0 where nothing is known of such jobs."""
@@ -136,7 +139,7 @@ class Scheduler:
         """What a decision is made by now."""
         up = [view for view in views if view.is_up and view.is_active]
         now = self._clock.monotonic()
-        lines = self._registry.waiting.lines(now, self._fitting(up))
+        lines = self._registry.waiting.lines(now, self.fitting(up))
         return Snapshot(
             tuple(self._runner(view) for view in up), lines, self.memory.loads, self._demand.now(now, self.memory.load)
         )
@@ -161,7 +164,9 @@ class Scheduler:
             last_given=self._last_given[view.name],
         )
 
-    def _fitting(self, up: Sequence[RunnerView]) -> _Fitting:
+    def fitting(self, views: Sequence[RunnerView]) -> Callable[[Needs, frozenset[str]], frozenset[str]]:
+        """Tells by needs, and by who has refused such a job, which of the runners that are up would take it."""
+        up = [view for view in views if view.is_up and view.is_active]
         pool = tuple((view.name, view.catalogue_version, view.tags, view.reserved_for) for view in up)
         if pool != self._eligible_for or len(self._eligible) > KINDS_MOST:
             self._eligible, self._eligible_for = {}, pool

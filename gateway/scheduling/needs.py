@@ -36,6 +36,7 @@ class Verdict:
 
 
 FITS = Verdict(True, "")
+MISSING = object()  # an input that a node does not have
 
 
 def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalogue, owner: str = "") -> Needs:
@@ -47,18 +48,21 @@ def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalog
         catalogue: of the whole pool; it tells which inputs are combos.
         owner: the job's, where a runner is reserved for it.
     """
-    values = set()
-    models = set()
-    for literal in graph.literal_inputs(prompt):
-        node_class = catalogue.classes.get(literal.class_type)
-        combo = node_class.combos.get(literal.name) if node_class else None
-        if combo is None or combo.is_upload or combo.remote:
-            continue
-        chosen = literal.value if isinstance(literal.value, list) else [literal.value]
-        values |= {(literal.class_type, literal.name, value) for value in chosen if _is_plain(value)}
-        if node_class is not None and is_loader(node_class):
-            models |= {value for value in chosen if is_model_file(value)}
-    return Needs(tags, graph.class_types(prompt), frozenset(values), frozenset(models), owner)
+    values: set[tuple[str, str, Any]] = set()
+    models: set[str] = set()
+    classes: set[str] = set()
+    for _, class_type, inputs in graph.nodes(prompt):
+        classes.add(class_type)
+        node_class = catalogue.classes.get(class_type)
+        for name, combo in node_class.combos.items() if node_class else ():
+            value = inputs.get(name, MISSING)
+            if value is MISSING or combo.is_upload or combo.remote or graph.is_link(value):
+                continue
+            chosen = value if isinstance(value, list) else [value]
+            values |= {(class_type, name, each) for each in chosen if _is_plain(each)}
+            if node_class is not None and is_loader(node_class):
+                models |= {each for each in chosen if is_model_file(each)}
+    return Needs(tags, frozenset(classes), frozenset(values), frozenset(models), owner)
 
 
 def tags_fit(wanted: frozenset[str], offered: frozenset[str]) -> bool:

@@ -1,4 +1,5 @@
-"""The choice of a runner for a job: filter, then score, then pick; each step says why."""
+"""Which runners could take a job at all, and why the others could not. Which of them gets it, and when, is decided in
+`policies`."""
 
 from __future__ import annotations
 
@@ -119,34 +120,13 @@ def reachable(needs: Needs, runners: Sequence[RunnerView]) -> list[RunnerView]:
     ]
 
 
-def least_work(candidates: Sequence[RunnerView]) -> RunnerView | None:
-    """The one that would end a new job first, by the jobs before it and its weight; see `by_work`."""
-    return min(candidates, key=by_work, default=None)
-
-
-def by_work(runner: RunnerView) -> tuple[float, float]:
-    """The key of least work: jobs up to and with a new one over the weight; among equals who answers fastest."""
-    return (runner.work + 1) / runner.weight, round(runner.latency, 3)
-
-
 def most_responsive(candidates: Sequence[RunnerView]) -> RunnerView | None:
     """The one that answers HTTP fastest: where a prompt is validated while every runner is busy."""
     return min(candidates, key=lambda runner: runner.latency, default=None)
 
 
-def explain(
-    needs: Needs, runners: Sequence[RunnerView], judge_: Judge, refused_by: frozenset[str] = frozenset()
-) -> Placement:
-    """The placement of a job right now, with the reason for or against every runner."""
-    considered = tuple((runner.name, _reason(needs, runner, judge_, refused_by)) for runner in runners)
-    with_room = [runner for runner in eligible(needs, runners, judge_, refused_by) if runner.has_room]
-    chosen = least_work(with_room)
-    if chosen is None:
-        return Placement(None, "no runner that fits has room", considered)
-    return Placement(chosen.name, f"least work: {chosen.work} before it", considered)
-
-
-def _reason(needs: Needs, runner: RunnerView, judge_: Judge, refused_by: frozenset[str]) -> str:
+def obstacle(needs: Needs, runner: RunnerView, judge_: Judge, refused_by: frozenset[str]) -> str:
+    """Why the runner cannot have the job at all; "" if it can."""
     if not runner.is_active:
         return "disabled"
     if not runner.is_up:
@@ -154,8 +134,4 @@ def _reason(needs: Needs, runner: RunnerView, judge_: Judge, refused_by: frozens
     if runner.name in refused_by:
         return "refused this prompt"
     verdict = judge_.verdict(needs, runner)
-    if not verdict.fits:
-        return verdict.reason
-    if not runner.has_room:
-        return f"full: holds {runner.held} of {runner.capacity}"
-    return f"fits: {runner.work} before it"
+    return verdict.reason

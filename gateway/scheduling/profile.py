@@ -13,6 +13,7 @@ from gateway.comfyui.catalogue import Catalogue
 from gateway.scheduling.models import is_model_file
 
 LENGTHS = ("length", "frames", "num_frames", "video_frames")
+AMOUNTS = frozenset({"steps", "width", "batch_size", *LENGTHS})
 MOST = 1e15  # of a size: whatever a graph says, arithmetic stays finite
 
 
@@ -36,16 +37,18 @@ def profile_of(prompt: Mapping[str, Any], catalogue: Catalogue) -> Profile:
         known = catalogue.classes.get(class_type)
         choices = []
         for name, value in inputs.items():
-            combo = known.combos.get(name) if known else None
-            if combo is not None and isinstance(value, str) and not combo.is_upload and not is_model_file(value):
-                choices.append(f"{name}={value}")
-            elif graph.link_of(value) is not None:
+            if isinstance(value, str):
+                combo = known.combos.get(name) if known else None
+                if combo is not None and not combo.is_upload and not is_model_file(value):
+                    choices.append(f"{name}={value}")
+            elif graph.is_link(value):
                 choices.append(name)
         parts.append(f"{class_type}({','.join(sorted(choices))})")
-        steps += _number(inputs.get("steps"))
-        pixels = max(pixels, _number(inputs.get("width")) * _number(inputs.get("height")))
-        batch = max(batch, _number(inputs.get("batch_size")))
-        length = max(length, *(_number(inputs.get(name)) for name in LENGTHS))
+        if not AMOUNTS.isdisjoint(inputs):
+            steps += _number(inputs.get("steps"))
+            pixels = max(pixels, _number(inputs.get("width")) * _number(inputs.get("height")))
+            batch = max(batch, _number(inputs.get("batch_size")))
+            length = max(length, *(_number(inputs.get(name)) for name in LENGTHS))
     digest = hashlib.blake2b("\n".join(sorted(parts)).encode(errors="surrogatepass"), digest_size=12)
     size = max(1.0, steps) * max(1.0, pixels) * max(1.0, batch) * max(1.0, length)
     return Profile(digest.hexdigest(), min(size, MOST))

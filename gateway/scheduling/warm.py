@@ -65,7 +65,23 @@ class WarmFirst:
 
     def is_overdue(self, now: Snapshot, line: Line) -> bool:
         """Whether the line has been passed over for too long."""
-        return line.unserved > max(self.patience_seconds, self.patience * sum(map(now.load, line.models)))
+        return self.left(now, line) < 0
+
+    def left(self, now: Snapshot, line: Line) -> float:
+        """Seconds until the line is overdue, negative once it is."""
+        return max(self.patience_seconds, self.patience * sum(map(now.load, line.models))) - line.unserved
+
+    def weigh(self, now: Snapshot, models: Models) -> tuple[float, float]:
+        """How long the work that waits for these models would take where they are loaded, and from which wait on an
+        idle runner would load them. Seconds."""
+        lines = [line for line in now.lines if line.models == models]
+        capacity: dict[str, float] = {}
+        thresholds = [
+            now.missing(runner, models) * min(self.hurt_most, self.hurt + self._loss(now, runner, models, capacity)[0])
+            for runner in now.idle.values()
+            if any(runner.name in line.runners for line in lines)
+        ]
+        return _drain(now, models, lines), min(thresholds, default=math.inf)
 
     def _overdue(self, now: Snapshot) -> Decision | None:
         late = [line for line in now.lines if self.is_overdue(now, line)]

@@ -3,8 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
 from gateway.comfyui.catalogue import Catalogue
 from gateway.scheduling import placement
@@ -45,70 +43,36 @@ def test_a_runner_that_lacks_a_class_may_be_asked_and_one_with_other_tags_may_no
     assert names(placement.reachable(wants, runners)) == ["gpu-0"]
 
 
-def test_least_work_counts_the_runners_own_queue_where_others_use_it_too():
-    assert placement.least_work(views({"held": 1}, {"busy": 3}, {"held": 0})).name == "gpu-2"
-    assert placement.least_work([]) is None
-
-
-def test_among_equals_the_one_that_answers_fastest_by_whole_milliseconds():
-    assert placement.least_work(views({"latency": 0.0302}, {"latency": 0.0101}, {"latency": 0.0099})).name == "gpu-1"
-
-
 def test_most_responsive():
     assert placement.most_responsive(views({"latency": 0.3}, {"latency": 0.1, "held": 9})).name == "gpu-1"
 
 
-def test_every_runner_has_its_reason():
+def test_what_keeps_each_runner_from_a_job_has_words():
     runners = views(
         {"is_active": False, "is_up": False},
         {"is_up": False, "state": "lost: gone for 15 s"},
         {},
         {"tags": frozenset({"flux"})},
+        {"reserved_for": frozenset({"alice"})},
         {"held": 2},
-        {"held": 1},
     )
     wants = Needs(frozenset({"sdxl"}), frozenset(), frozenset())
-    found = placement.explain(wants, runners, Judge(), frozenset({"gpu-2"}))
-    assert found.considered == (
-        ("gpu-0", "disabled"),
-        ("gpu-1", "lost: gone for 15 s"),
-        ("gpu-2", "refused this prompt"),
-        ("gpu-3", "lacks the tags sdxl"),
-        ("gpu-4", "full: holds 2 of 2"),
-        ("gpu-5", "fits: 1 before it"),
-    )
-    assert (found.runner, found.reason) == ("gpu-5", "least work: 1 before it")
-
-
-def test_no_runner_with_room():
-    assert placement.explain(PLAIN, views({"held": 2}), Judge()).runner is None
-
-
-states = some.fixed_dictionaries(
-    {
-        "is_up": some.booleans(),
-        "is_active": some.booleans(),
-        "held": some.integers(0, 3),
-        "busy": some.integers(0, 3),
-        "tags": some.sampled_from([frozenset(), frozenset({"sdxl"}), frozenset({"flux"})]),
-    }
-)
-
-
-@given(some.lists(states, max_size=6))
-def test_what_is_chosen_could_be_given_the_job_and_none_had_less_to_do(changes):
-    wants = Needs(frozenset({"sdxl"}), frozenset(), frozenset())
-    runners = views(*changes)
-    chosen = placement.explain(wants, runners, Judge()).runner
-    fit = [
-        view
-        for view in runners
-        if view.is_up and view.is_active and view.held < view.capacity and view.tags != {"flux"}
+    assert [placement.obstacle(wants, runner, Judge(), frozenset({"gpu-2"})) for runner in runners] == [
+        "disabled",
+        "lost: gone for 15 s",
+        "refused this prompt",
+        "lacks the tags sdxl",
+        "reserved for others",
+        "",
     ]
-    assert (chosen is None) is (not fit)
-    if chosen is not None:
-        (view,) = [view for view in fit if view.name == chosen]
-        assert view.work == min(each.work for each in fit)
+
+
+@pytest.mark.parametrize(("owner", "tags", "fits"), [("alice", "", True), ("bob", "", False), ("bob", "vip", True)])
+def test_a_reserved_runner_takes_its_owners_and_its_tags(owner, tags, fits):
+    (runner,) = views({"reserved_for": frozenset({"alice", "vip"}), "tags": frozenset()})
+    wants = Needs(frozenset(tags.split()), frozenset(), frozenset(), owner=owner)
+    assert Judge().verdict(wants, runner).fits is fits
+    assert bool(placement.reachable(wants, [runner])) is fits
 
 
 def test_a_verdict_is_remembered_until_the_catalogue_or_the_tags_change():

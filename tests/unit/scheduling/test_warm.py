@@ -172,3 +172,13 @@ def test_the_other_policies_look_at_no_models():
     now = snapshot(runners, [line("x", "a")])
     assert POLICIES["least_work"].pick(now).runner == "gpu-1"
     assert POLICIES["round_robin"].pick(now).runner == "gpu-0"
+
+
+def test_least_work_counts_the_queue_over_the_speed_and_then_who_answers_fastest():
+    def pick(*runners):
+        return POLICIES["least_work"].pick(snapshot(runners, [line("x")])).runner
+
+    assert pick(runner("gpu-0", held=1, queue=1), runner("gpu-1", queue=3), runner("gpu-2")) == "gpu-2"
+    assert pick(runner("gpu-0", held=1, queue=1), runner("gpu-1", held=2, queue=2, speed=3.0)) == "gpu-1"
+    assert pick(runner("gpu-0", latency=0.0302), runner("gpu-1", latency=0.0101)) == "gpu-1"
+    assert pick(runner("gpu-0", latency=0.0101), runner("gpu-1", latency=0.0099)) == "gpu-0", "within a millisecond"
