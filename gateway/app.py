@@ -48,6 +48,7 @@ from gateway.storage.files import OutputRow
 from gateway.storage.key_file import read_or_make
 from gateway.storage.sealing import Seal
 from gateway.tls import Certificates
+from gateway.webhooks.webhooks import Webhooks
 from gateway.workflows.keeping import Keeper
 from gateway.workflows.signing import Signer
 from gateway.workflows.templates import Templates
@@ -106,6 +107,9 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         jobs.submissions.share_of = _shares(access.tokens, config.scheduling.weights)
         jobs.submissions.pending_most = lambda owner: limits.of_owner(owner).pending
         rooms.push_async_callback(jobs.stop)
+        webhooks = Webhooks(db, jobs.registry, clock, config=config.webhooks, rules=jobs.receivers.rules, key=key)
+        jobs.on_message = webhooks.heard
+        rooms.push_async_callback(webhooks.close)
         rooms.push_async_callback(hub.close)
         gateway_id = await _noted(db, GATEWAY_ID, uuid.uuid4().hex)
         since = int(await _noted(db, SINCE, str(clock.wall_ms())))
@@ -131,7 +135,9 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             rooms.push_async_callback(keeper.close)
         templates = Templates(db, clock, most=config.workflows.max_templates)
         await access.start()
+        await webhooks.load()
         await jobs.start()
+        await webhooks.start()
         await workflows.start()
         await templates.start()
         archive.start()
@@ -161,6 +167,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             limits=limits,
             workflows=workflows,
             templates=templates,
+            webhooks=webhooks,
             signer=Signer(key, clock, seconds=config.workflows.url_seconds),
         )
 

@@ -25,6 +25,7 @@ from gateway.runners.pool import Pool
 from gateway.sessions.hub import Hub
 from gateway.storage.blobs import BlobStore
 from gateway.storage.database import Database
+from gateway.webhooks.webhooks import Webhooks
 from gateway.workflows.signing import Signer
 from gateway.workflows.templates import Templates
 from gateway.workflows.workflows import Workflows
@@ -57,6 +58,7 @@ class Services:
     limits: Limits
     workflows: Workflows
     templates: Templates
+    webhooks: Webhooks
     signer: Signer
 
 

@@ -61,6 +61,11 @@ def no_good_prompt_id() -> dict[str, Any]:
     return error_body(INVALID_PROMPT_ID, "prompt_id is not valid", details)
 
 
+def invalid_webhook(reason: str) -> dict[str, Any]:
+    """400: what `extra_data.gateway.webhook` holds is no receiver, or one that may not be given."""
+    return error_body("invalid_webhook", "extra_data.gateway.webhook is not valid", reason)
+
+
 def no_runner_available(details: str = "", extra_info: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """503: no runner can be asked; `details` says why."""
     return error_body(NO_RUNNER_AVAILABLE, "No runner is available", details, extra_info)

@@ -23,7 +23,9 @@ from gateway.config.sections import (
     WorkflowsConfig,
 )
 from gateway.config.source import ConfigError, Fault
+from gateway.config.tags import TagsConfig
 from gateway.config.v1 import V1Config
+from gateway.config.webhooks import WebhooksConfig
 
 __all__ = [
     "AccessConfig",
@@ -47,9 +49,11 @@ __all__ = [
     "RunnerConfig",
     "ServerConfig",
     "SessionsConfig",
+    "TagsConfig",
     "TlsConfig",
     "UserDataConfig",
     "V1Config",
+    "WebhooksConfig",
     "WorkflowsConfig",
     "bind_fault",
     "is_loopback",

@@ -27,8 +27,10 @@ from gateway.config.sections import (
     UserDataConfig,
     WorkflowsConfig,
 )
+from gateway.config.tags import TagsConfig
 from gateway.config.v1 import V1Config
 from gateway.config.values import Folder
+from gateway.config.webhooks import WebhooksConfig
 
 DATABASE_FILE = "gateway.db"
 BLOBS_FOLDER = "blobs"
@@ -60,6 +62,8 @@ class Config(Section):
     frontend: FrontendConfig = Field(default_factory=FrontendConfig)
     passthrough: PassthroughConfig = Field(default_factory=PassthroughConfig)
     v1: V1Config = Field(default_factory=V1Config)
+    webhooks: WebhooksConfig = Field(default_factory=WebhooksConfig)
+    tags: TagsConfig = Field(default_factory=TagsConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
     @field_validator("runners")

@@ -17,7 +17,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -29,15 +29,19 @@ from gateway.config import QueueConfig
 from gateway.jobs.content import Content
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.history import History
+from gateway.jobs.hooks import HOOKS_MOST, Hook, HookRefused, hook_of, merged
 from gateway.jobs.job import Attempt, Job, Options
 from gateway.jobs.post import Accepted, InDoubt, Outcome, Refused
+from gateway.jobs.receivers import Receivers
 from gateway.jobs.registry import Registry
 from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.terms import NO_TERMS, Terms
 from gateway.runners.pool import Pool
 from gateway.runners.runner import RunnerState
 from gateway.scheduling import placement
 from gateway.scheduling.placement import RunnerView
+from gateway.scheduling.tagging import Tagging
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
@@ -82,6 +86,8 @@ class Submissions:
         *,
         bounds: QueueConfig,
         secrets: Secrets,
+        receivers: Receivers,
+        tagging: Tagging,
     ) -> None:
         self.runs_alone: Callable[[str, str], bool] = lambda owner, client_id: False
         self.pending_most: Callable[[str], int | None] = lambda owner: None
@@ -94,6 +100,8 @@ class Submissions:
         self._clock = clock
         self._bounds = bounds
         self._secrets = secrets
+        self._receivers = receivers
+        self._tagging = tagging
         self._is_open = True
         self._first_contact = asyncio.Event()
         self._under_way = 0
@@ -110,8 +118,8 @@ class Submissions:
         self._is_open = False
         await self._idle.wait()
 
-    async def submit(self, request: Mapping[str, Any], owner: str) -> Answer:
-        """Handles the body of ``POST /prompt`` (ComfyUI server.py post_prompt).
+    async def submit(self, request: Mapping[str, Any], owner: str, terms: Terms = NO_TERMS) -> Answer:
+        """Handles the body of ``POST /prompt`` (ComfyUI server.py post_prompt), on these terms.
 
         Raises ValueError, TypeError where ComfyUI's handler fails too (a ``number`` that is none): its 500.
         """
@@ -120,7 +128,7 @@ class Submissions:
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._submit(request, owner)
+            return await self._submit(request, owner, terms)
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -137,16 +145,20 @@ class Submissions:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._first_contact.wait(), FIRST_CONTACT_SECONDS)
 
-    async def _submit(self, request: Mapping[str, Any], owner: str) -> Answer:
+    async def _submit(self, request: Mapping[str, Any], owner: str, terms: Terms) -> Answer:
         if not self._first_contact.is_set():
             await self._meet_runners()
         number = self._number(request)
         if "prompt" not in request:
             return _refusal(400, errors.no_prompt())
+        try:
+            terms = replace(terms, hooks=merged([*terms.hooks, *await self._own_hooks(request)]))
+        except HookRefused as refused:
+            return _refusal(400, errors.invalid_webhook(str(refused)))
         job_id, refusal = await self._job_id(request, owner)
         if refusal is not None:
             return refusal
-        job = self._job(job_id, number, request, owner)
+        job = self._job(job_id, number, request, owner, terms)
         full = self.full(job.owner, job.client_id)
         if full is not None:
             return _refusal(429, full, {"Retry-After": str(RETRY_AFTER_SECONDS)})
@@ -212,13 +224,23 @@ class Submissions:
             400, errors.duplicate_prompt_id(wanted) if taken_by == owner else errors.no_good_prompt_id()
         )
 
+    async def _own_hooks(self, request: Mapping[str, Any]) -> list[Hook]:
+        """``extra_data.gateway.webhook``: one, or a list of them. Raises HookRefused."""
+        asked = _own(request.get("extra_data")).get("webhook")
+        if asked is None:
+            return []
+        hooks = [hook_of(each) for each in (asked if isinstance(asked, list) else [asked])]
+        if len(hooks) > HOOKS_MOST:
+            raise HookRefused(f"has more than {HOOKS_MOST} receivers")
+        return [await self._receivers.check(hook) for hook in hooks]
+
     async def _owner_of_stored(self, job_id: str) -> str | None:
         if await job_rows.owner_of(self._db, job_id) is None:
             return None
         await self._db.flushed()  # the row of a refused prompt may be about to go
         return await job_rows.owner_of(self._db, job_id)
 
-    def _job(self, job_id: str, number: float, request: Mapping[str, Any], owner: str) -> Job:
+    def _job(self, job_id: str, number: float, request: Mapping[str, Any], owner: str, terms: Terms) -> Job:
         prompt = _prompt(request["prompt"])
         given = request.get("extra_data")
         given = given if isinstance(given, dict) else {}
@@ -226,7 +248,7 @@ class Submissions:
         client_id = client_id if isinstance(client_id, str) else None
         now = self._clock.wall_ms()
         secrets = self._secrets.of(given)
-        tags = _tags(given)
+        tags = tuple(dict.fromkeys([*_tags(given), *terms.tags, *self._tagging.tags_of(prompt)]))
         weight, priority = self.share_of(owner, _priority(given))
         workflow_id = jobs_api.workflow_id(given)
         job = Job(
@@ -245,6 +267,7 @@ class Submissions:
                 retries=_retries(given),
                 priority=priority,
                 weight=weight,
+                hooks=terms.hooks,
             ),
             needs=self._dispatcher.needs(prompt, frozenset(tags), owner),
             created_at=now,
@@ -387,24 +410,27 @@ def _extra_data(given: Mapping[str, Any], client_id: str | None, now: int) -> di
     return {**kept, "create_time": now}
 
 
+def _own(extra_data: object) -> Mapping[str, Any]:
+    """``extra_data.gateway``, what is said to the gateway itself."""
+    own = extra_data.get("gateway") if isinstance(extra_data, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
 def _tags(extra_data: Mapping[str, Any]) -> tuple[str, ...]:
     """``extra_data.gateway.tags``, where it is a list of strings."""
-    own = extra_data.get("gateway")
-    tags = own.get("tags") if isinstance(own, dict) else None
+    tags = _own(extra_data).get("tags")
     return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 def _retries(extra_data: Mapping[str, Any]) -> int | None:
     """``extra_data.gateway.retries``, where it is a number that ``failover.retries`` could be."""
-    own = extra_data.get("gateway")
-    given = own.get("retries") if isinstance(own, dict) else None
+    given = _own(extra_data).get("retries")
     return given if type(given) is int and 0 <= given <= RETRIES_MOST else None
 
 
 def _priority(extra_data: Mapping[str, Any]) -> int:
     """``extra_data.gateway.priority``, where it is a whole number; higher goes first."""
-    own = extra_data.get("gateway")
-    given = own.get("priority") if isinstance(own, dict) else None
+    given = _own(extra_data).get("priority")
     return max(-PRIORITY_MOST, min(PRIORITY_MOST, given)) if type(given) is int else 0
 
 

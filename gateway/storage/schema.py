@@ -188,7 +188,7 @@ workflows = Table(
     Column("refusal", LargeBinary),
     Column("params", LargeBinary, nullable=False),
     Column("graph", LargeBinary, nullable=False),
-    Column("hooks", LargeBinary),
+    Column("terms", LargeBinary),
     Index("ix_workflows_owner", "owner", "seq"),
     Index("ix_workflows_answered_at", "answered_at"),
 )

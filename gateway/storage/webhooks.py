@@ -139,13 +139,13 @@ async def load_pending(db: Database, target: str, *, after: int, limit: int) -> 
     query = select(*_COLUMNS).where(
         deliveries.c.state == PENDING, deliveries.c.target == target, deliveries.c.seq > after
     )
-    return [DeliveryRow(*row) for row in await db.read(query.order_by(deliveries.c.seq).limit(limit))]
+    return [_delivery(row) for row in await db.read(query.order_by(deliveries.c.seq).limit(limit))]
 
 
 async def find(db: Database, delivery_id: str) -> DeliveryRow | None:
     """One delivery."""
     rows = await db.read(select(*_COLUMNS).where(deliveries.c.id == delivery_id))
-    return DeliveryRow(*rows[0]) if rows else None
+    return _delivery(rows[0]) if rows else None
 
 
 async def listed(
@@ -168,7 +168,7 @@ async def listed(
         wanted.append(deliveries.c.state.in_(list(states)))
     if before is not None:
         wanted.append(deliveries.c.seq < before)
-    return [DeliveryRow(*row) for row in await db.read(query.where(*wanted))]
+    return [_delivery(row) for row in await db.read(query.where(*wanted))]
 
 
 def put_secret(row: SecretRow) -> Operation:
@@ -179,4 +179,12 @@ def put_secret(row: SecretRow) -> Operation:
 async def load_secret(db: Database, owner: str) -> SecretRow | None:
     """An owner's secret."""
     rows = await db.read(select(*_SECRET_COLUMNS).where(secrets.c.owner == owner))
-    return SecretRow(*rows[0]) if rows else None
+    return _secret(rows[0]) if rows else None
+
+
+def _delivery(row: Any) -> DeliveryRow:
+    return DeliveryRow(*row)
+
+
+def _secret(row: Any) -> SecretRow:
+    return SecretRow(*row)

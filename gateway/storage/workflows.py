@@ -38,7 +38,7 @@ class WorkflowRow:
     answered_at: int | None = None  # when its job was accepted or refused
     refused: str | None = None  # "invalid" or "failed", where there is no job and will be none
     refusal: bytes | None = None  # why
-    hooks: bytes | None = None  # webhooks of its job
+    terms: bytes | None = None  # of its job
 
 
 @dataclass(frozen=True, slots=True)

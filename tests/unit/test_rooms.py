@@ -14,7 +14,7 @@ FLOORS = [
     {"runners"},
     {"files", "scheduling"},
     {"jobs"},
-    {"sessions", "workflows"},
+    {"sessions", "webhooks", "workflows"},
     {"access", "metrics"},
     {"api"},
     {"logging", "check", "doctor", "tls"},

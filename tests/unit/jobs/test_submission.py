@@ -3,10 +3,13 @@
 import pytest
 from support.room import SECRETS
 
-from gateway.config import QueueConfig
+from gateway.config import AddressesConfig, QueueConfig
+from gateway.jobs.receivers import Receivers
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.submission import Submissions
+from gateway.runners.addresses import EndpointRules
 from gateway.runners.errors import RunnerAmbiguous, RunnerUnreachable
+from gateway.scheduling.tagging import Tagging
 from gateway.storage import jobs as job_rows
 from gateway.storage.errors import DatabaseUnavailable
 
@@ -29,6 +32,8 @@ def submissions(room):
         room.clock,
         bounds=QueueConfig(max_pending=10),
         secrets=SECRETS,
+        receivers=Receivers(EndpointRules(AddressesConfig())),
+        tagging=Tagging(()),
     )
 
 

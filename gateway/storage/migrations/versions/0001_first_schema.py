@@ -160,7 +160,7 @@ def upgrade() -> None:
         sa.Column("refusal", sa.LargeBinary(), nullable=True),
         sa.Column("params", sa.LargeBinary(), nullable=False),
         sa.Column("graph", sa.LargeBinary(), nullable=False),
-        sa.Column("hooks", sa.LargeBinary(), nullable=True),
+        sa.Column("terms", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workflows")),
         sa.UniqueConstraint("seq", name=op.f("uq_workflows_seq")),
     )

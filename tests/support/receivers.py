@@ -1,0 +1,92 @@
+"""A receiver of webhooks: it verifies every message as the library does, refuses some by a seed, and keeps what it took."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from standardwebhooks import Webhook
+
+ALLOWED = {"endpoints": {"webhook": {"allow": ["loopback"]}}}
+FAST = {"first_retry_seconds": 0.05, "longest_retry_seconds": 0.4, "timeout_seconds": 5, "progress_seconds": 0.1}
+ENDS = frozenset({"job.completed", "job.failed", "job.cancelled"})
+
+
+class Receiver:
+    """``taken`` has the messages in the order in which they were answered with 200; ``tries`` counts all requests."""
+
+    def __init__(self, *, fails: float = 0.0, seed: int = 0) -> None:
+        self.url = ""
+        self.secret: str | None = None
+        self.taken: list[dict[str, Any]] = []
+        self.ids: list[str] = []
+        self.tries = 0
+        self.answers: Callable[[dict[str, Any]], int] = lambda _message: 200
+        self.hold: asyncio.Event | None = None
+        self._fails = fails
+        self._chance = random.Random(seed)
+        self._changed = asyncio.Condition()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        message = Webhook(self.secret).verify(body, dict(request.headers)) if self.secret else await request.json()
+        self.tries += 1
+        if self.hold is not None:
+            await self.hold.wait()
+        status = 503 if self._chance.random() < self._fails else self.answers(message)
+        if status == 200:
+            self.taken.append(message)
+            self.ids.append(request.headers["webhook-id"])
+        async with self._changed:
+            self._changed.notify_all()
+        return web.Response(status=status)
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Returns once it holds; looked at with every request."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(condition)
+
+    def of(self, job_id: str) -> list[str]:
+        """The types of what was taken of a job, in order, without progress."""
+        return [
+            each["type"].removeprefix("job.")
+            for each in self.taken
+            if each["data"]["job_id"] == job_id and each["type"] != "job.progress"
+        ]
+
+    def by_job(self) -> dict[str, list[str]]:
+        """The same of every job. A message that came twice in a row counts once."""
+        told: dict[str, list[str]] = defaultdict(list)
+        for each in self.taken:
+            kind = each["type"].removeprefix("job.")
+            of_job = told[each["data"]["job_id"]]
+            if kind != "progress" and of_job[-1:] != [kind]:
+                of_job.append(kind)
+        return told
+
+    def ended(self) -> int:
+        """How many jobs it knows to have ended."""
+        return len({each["data"]["job_id"] for each in self.taken if each["type"] in ENDS})
+
+
+@asynccontextmanager
+async def receiving(*, port: int = 0, **settings: Any) -> AsyncIterator[Receiver]:
+    """A receiver on a port of its own."""
+    receiver = Receiver(**settings)
+    app = web.Application()
+    app.router.add_post("/hook", receiver.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        yield receiver
+    finally:
+        if receiver.hold is not None:
+            receiver.hold.set()
+        await runner.cleanup()
