@@ -7,6 +7,7 @@ What a class is and what its inputs mean is the catalogue's.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.comfyui import names
@@ -22,16 +23,6 @@ class Link:
 
     node_id: str
     output: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiteralInput:
-    """An input whose value is in the prompt itself."""
-
-    node_id: str
-    class_type: str
-    name: str
-    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +50,18 @@ def nodes(prompt: object) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def link_of(value: object) -> Link | None:
     """The link that an input's value is, or None. `[node id, output index]` is one, as in ComfyUI's is_link."""
-    if not isinstance(value, list) or len(value) != 2:
-        return None
-    node_id, output = value
-    if not isinstance(node_id, str) or isinstance(output, bool) or not isinstance(output, int):
-        return None
-    return Link(node_id, output)
+    return Link(*value) if isinstance(value, list) and is_link(value) else None
+
+
+def is_link(value: object) -> bool:
+    """Whether `link_of` finds one."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+        and not isinstance(value[1], bool)
+    )
 
 
 def unwrapped(value: object) -> object:
@@ -79,14 +76,6 @@ def class_types(prompt: object) -> frozenset[str]:
     return frozenset(class_type for _, class_type, _ in nodes(prompt))
 
 
-def literal_inputs(prompt: object) -> Iterator[LiteralInput]:
-    """Every input that is not a link, in the prompt's order; values as they are, `__value__` wrappers included."""
-    for node_id, class_type, inputs in nodes(prompt):
-        for name, value in inputs.items():
-            if link_of(value) is None:
-                yield LiteralInput(node_id, class_type, str(name), value)
-
-
 def file_references(prompt: object) -> list[FileReference]:
     """Every string in a literal input that could name a file, also inside lists and objects.
 
@@ -94,9 +83,11 @@ def file_references(prompt: object) -> list[FileReference]:
     their folder) are left out.
     """
     return [
-        FileReference(literal.node_id, literal.name, value, file, path)
-        for literal in literal_inputs(prompt)
-        for path, value in _strings(literal.value)
+        FileReference(node_id, str(name), value, file, path)
+        for node_id, _, inputs in nodes(prompt)
+        for name, literal in inputs.items()
+        if isinstance(literal, str | list | dict) and not is_link(literal)
+        for path, value in _strings(literal)
         if (file := _file_named(value)) is not None
     ]
 
@@ -113,6 +104,18 @@ def replace_inputs(prompt: Any, replacements: Mapping[tuple[str, str], Any]) -> 
         node = changed.setdefault(node_id, _node_copy(prompt[node_id]))
         node["inputs"][name] = value
     return {**prompt, **changed} if changed else prompt
+
+
+def changed_files(prompt: Any, became: Any) -> dict[tuple[str, str], Any]:
+    """The inputs of a prompt that name files, and are others in what it became: `{(node id, input name): its value}`."""
+    found: dict[tuple[str, str], Any] = {}
+    for reference in file_references(prompt):
+        key, there = (reference.node_id, reference.name), became.get(reference.node_id) if became else None
+        looks_like_one = "." in reference.file.filename or reference.value.endswith("]")
+        value = prompt[reference.node_id]["inputs"][reference.name]
+        if looks_like_one and _has_input(there, reference.name) and there["inputs"][reference.name] != value:
+            found[key] = value
+    return found
 
 
 def replace_references(prompt: Any, replacements: Iterable[tuple[FileReference, str]]) -> Any:
@@ -136,6 +139,9 @@ def _node_copy(node: dict[str, Any]) -> dict[str, Any]:
 
 def _strings(value: object) -> Iterator[tuple[tuple[int | str, ...], str]]:
     """Every string in a value with the path to it, in order. A stack, because nesting may be deeper than Python's."""
+    if isinstance(value, str):
+        yield (), value
+        return
     pending: list[tuple[tuple[int | str, ...], object]] = [((), value)]
     while pending:
         path, current = pending.pop()
@@ -148,7 +154,12 @@ def _strings(value: object) -> Iterator[tuple[tuple[int | str, ...], str]]:
 
 
 def _file_named(value: str) -> names.AnnotatedName | None:
-    if not value or len(value) > _LONGEST_PATH or _CONTROL_CHARACTER.search(value):
+    return _short_file_named(value) if 0 < len(value) <= _LONGEST_PATH else None
+
+
+@lru_cache(maxsize=4096)  # most words of graphs come again and again
+def _short_file_named(value: str) -> names.AnnotatedName | None:
+    if _CONTROL_CHARACTER.search(value):
         return None
     file = names.parse_annotated(value)
     if len(file.filename.encode(errors="replace")) > _LONGEST_FILE_NAME:

@@ -50,9 +50,7 @@ def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalog
     """
     values: set[tuple[str, str, Any]] = set()
     models: set[str] = set()
-    classes: set[str] = set()
     for _, class_type, inputs in graph.nodes(prompt):
-        classes.add(class_type)
         node_class = catalogue.classes.get(class_type)
         for name, combo in node_class.combos.items() if node_class else ():
             value = inputs.get(name, MISSING)
@@ -62,7 +60,7 @@ def needs_of(prompt: Mapping[str, Any], tags: frozenset[str], catalogue: Catalog
             values |= {(class_type, name, each) for each in chosen if _is_plain(each)}
             if node_class is not None and is_loader(node_class):
                 models |= {each for each in chosen if is_model_file(each)}
-    return Needs(tags, frozenset(classes), frozenset(values), frozenset(models), owner)
+    return Needs(tags, graph.class_types(prompt), frozenset(values), frozenset(models), owner)
 
 
 def tags_fit(wanted: frozenset[str], offered: frozenset[str]) -> bool:

@@ -30,7 +30,7 @@ PROMPT = {
 def test_no_prompt_is_too_odd(prompt: Any) -> None:
     before = repr(prompt)
     graph.class_types(prompt)
-    list(graph.literal_inputs(prompt))
+    list(graph.nodes(prompt))
     references = graph.file_references(prompt)
     assert graph.replace_inputs(prompt, {("1", "x"): 1, ("", ""): 2}) is not None or prompt is None
     told = graph.replace_references(prompt, [(reference, "new.png") for reference in references])
@@ -43,7 +43,7 @@ def test_no_prompt_is_too_odd(prompt: Any) -> None:
 )
 def test_what_is_no_node_is_skipped(prompt: Any) -> None:
     assert graph.class_types(prompt) == frozenset()
-    assert list(graph.literal_inputs(prompt)) == []
+    assert list(graph.nodes(prompt)) == []
     assert graph.file_references(prompt) == []
     assert graph.replace_inputs(prompt, {("1", "a"): 1}) is prompt
 
@@ -51,7 +51,7 @@ def test_what_is_no_node_is_skipped(prompt: Any) -> None:
 def test_inputs_that_are_no_object_count_as_none() -> None:
     prompt = {"1": {"class_type": "A", "inputs": "x"}, "2": {"class_type": "B"}}
     assert graph.class_types(prompt) == {"A", "B"}
-    assert list(graph.literal_inputs(prompt)) == []
+    assert [inputs for _, _, inputs in graph.nodes(prompt)] == [{}, {}]
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,7 @@ def test_inputs_that_are_no_object_count_as_none() -> None:
 )
 def test_links(value: Any, link: Link | None) -> None:
     assert graph.link_of(value) == link
-
-
-def test_literals_are_in_order_and_without_links() -> None:
-    found = [(literal.node_id, literal.class_type, literal.name) for literal in graph.literal_inputs(PROMPT)]
-    assert found == [
-        ("1", "LoadImage", "image"),
-        ("1", "LoadImage", "upload"),
-        ("2", "Save", "n"),
-        ("2", "Save", "list"),
-    ]
+    assert graph.is_link(value) == (link is not None)
 
 
 def test_file_references() -> None:
