@@ -52,9 +52,8 @@ def rewrite_entry(
     from `rename` (which returns its argument for those it doesn't know), asset ids and secrets go.
     """
     runner_item = entry.get("prompt")
-    runner_item = (
-        list(runner_item) if isinstance(runner_item, Sequence) and len(runner_item) >= 5 else [0, "", {}, {}, []]
-    )
+    if not isinstance(runner_item, list) or len(runner_item) < 5 or not isinstance(runner_item[4], list):
+        runner_item = [0, "", {}, {}, []]
     item = queue_item(number, prompt_id, runner_item[2] if prompt is None else prompt, extra_data, runner_item[4])
     _keep_create_time(item[3], runner_item[3])
     rewritten = {

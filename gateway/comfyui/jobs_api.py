@@ -220,7 +220,7 @@ def _read_messages(entry: Mapping[str, Any]) -> tuple[Any, Any, Any, bool]:
         event, data = message[0], message[1]
         if event == "execution_start":
             start = data.get("timestamp")
-        elif event in _END_EVENTS:
+        elif isinstance(event, str) and event in _END_EVENTS:
             end = data.get("timestamp")
             failure = data if event == "execution_error" else failure
             interrupted = interrupted or event == "execution_interrupted"
