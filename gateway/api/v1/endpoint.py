@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
 import pydantic_core
 from aiohttp import web
 from blake3 import blake3
@@ -90,7 +90,9 @@ def endpoint(
         refusals.update(KEY_REFUSALS)
     answers = {code: Answer(text, ErrorBody) for code, text in refusals.items()}
     answers[status] = Answer("Done.", signature.returns, headers=REPLAY if creates else {})
-    parameters = [Parameter(name, "path", "Its id.", kind) for name, kind in signature.of_path.items()]
+    parameters = [
+        Parameter(name, "path", "Its id." if kind is UUID else "", kind) for name, kind in signature.of_path.items()
+    ]
     return Endpoint(
         method=method,
         path=path,
@@ -220,7 +222,7 @@ async def _fingerprint(request: web.Request, arguments: dict[str, Any]) -> str:
     if isinstance(form, Form):
         content = await form.digest()
     else:
-        content = "" if body is None else orjson.dumps(await request.json(), option=orjson.OPT_SORT_KEYS).decode()
+        content = "" if body is None else json.dumps(json.loads(await request.read()), sort_keys=True)
     return blake3(f"{request.method} {request.path_qs}\n{content}".encode()).hexdigest()
 
 

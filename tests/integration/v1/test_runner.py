@@ -503,6 +503,13 @@ async def test_a_refused_create_may_be_mended_under_its_key(api, spare):
     await api.post("/v1/runner", {"name": "a", "endpoint": spare.url}, 201, headers=key)
 
 
+async def test_what_python_cannot_serialise_at_once_has_a_fingerprint_too(api, spare):
+    body = {"name": "a", "endpoint": spare.url, "more": [10**30, 1e308]}
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json; charset=none-such"}
+    first = await api.post("/v1/runner", body, 201, headers=headers)
+    assert await api.post("/v1/runner", body, 201, headers=headers) == first
+
+
 async def test_a_key_that_is_none_is_400(api, spare):
     key = {"Idempotency-Key": "a b"}
     assert "Idempotency-Key" in await api.post("/v1/runner", example(spare.url), 400, headers=key)

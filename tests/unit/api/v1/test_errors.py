@@ -1,13 +1,18 @@
 """The words for what pydantic finds."""
 
+import json
+import re
 from typing import Annotated, Literal
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import Field, StringConstraints, ValidationError
 
 from gateway.api.v1.errors import ErrorAnswer, of_validation
 from gateway.api.v1.models import Request
+from gateway.api.v1.runner_models import NewRunner, RunnerChange
 
 
 class Body(Request):
@@ -41,6 +46,24 @@ def test_the_first_fault_is_told_with_its_field(text, message):
     with pytest.raises(ValidationError) as caught:
         Body.model_validate_json(text)
     assert of_validation(caught.value).message == message
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=15,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "endpoint", "tags", "headers", "status"), JSON)))
+def test_whatever_is_sent_is_taken_or_refused_in_words(body):
+    for model in (NewRunner, RunnerChange):
+        try:
+            model.model_validate_json(json.dumps(body))
+        except ValidationError as error:
+            refused = of_validation(error)
+            assert refused.status == 400
+            assert re.match(r"name|endpoint|tags|headers|status", refused.message)
 
 
 def test_every_error_has_one_form():
