@@ -20,6 +20,7 @@ from gateway.access import secrets
 API_KEY_HEADER = "X-API-Key"
 TOKEN_QUERY = "token"  # of a websocket, as Comfy Cloud's clients send it
 SESSION_COOKIE = "comfy_gateway_session"
+_HAD_TOKEN = web.RequestKey("had_token", bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,13 @@ def without_token(request: web.Request) -> web.Request:
     if text is None or not secrets.is_token(text):
         return request
     kept = [(name, value) for name, value in request.query.items() if not secrets.is_token(value)]
+    request[_HAD_TOKEN] = True
     return request.clone(rel_url=request.rel_url.with_query(kept))
+
+
+def follows_owner(request: web.Request) -> bool:
+    """Whether a websocket was asked for with a token in its query: Comfy Cloud's way, where a socket is the user's."""
+    return TOKEN_QUERY in request.query or request.get(_HAD_TOKEN, False)
 
 
 def path_without_tokens(path: str) -> str:

@@ -131,7 +131,7 @@ class Client:
             elif isinstance(frame, Message):
                 self.session.send(frame)
             else:
-                self.session.send_frame(_in_form(frame, self.session))
+                self.session.send_frame(in_form_for(self.session, frame))
 
 
 def outlives_absence(message: Message) -> bool:
@@ -139,7 +139,7 @@ def outlives_absence(message: Message) -> bool:
     return message.type in WORTH_KEEPING or is_end(message)
 
 
-def _in_form(frame: bytes, session: Session) -> bytes:
+def in_form_for(session: Session, frame: bytes) -> bytes:
     """A progress text in the form that the client expects: the long one only if that was announced to it."""
     try:
         if frames.event_of(frame) == BinaryEvent.TEXT and not session.server_flags.get(LONG_TEXT_FLAG):

@@ -22,6 +22,7 @@ from gateway.jobs.job import Job
 from gateway.runners.runner import Runner
 from gateway.sessions.broadcasts import Broadcasts, ClientKey
 from gateway.sessions.client import Client, outlives_absence
+from gateway.sessions.followers import Followers
 from gateway.sessions.modes import Mode, mode_of
 from gateway.sessions.session import Session, Traffic
 
@@ -60,6 +61,7 @@ class Hub:
         self._sessions: dict[ClientKey, Session] = {}
         self._of_owner: dict[str, dict[str, Session]] = {}  # the same by owner, then sid
         self.broadcasts = Broadcasts(self._sessions)
+        self.followers = Followers(self._clock.monotonic)
         self._clients: dict[ClientKey, Client] = {}
         self._away: OrderedDict[ClientKey, float] = OrderedDict()  # monotonic seconds of the last news, oldest first
 
@@ -100,6 +102,7 @@ class Hub:
     def disconnected(self, session: Session) -> None:
         """A socket is gone."""
         session.ended()
+        self.followers.left(session)
         if self._sessions.get(_key_of(session)) is session:
             del self._sessions[_key_of(session)]
             del self._of_owner[session.owner][session.sid]
@@ -121,7 +124,10 @@ class Hub:
     def job_message(self, job: Job, message: Message) -> None:
         """See JobListener."""
         key = _key_of_job(job)
-        if key is None or (key not in self._clients and not outlives_absence(message)):
+        if key is None:
+            self.followers.message(job, message)
+            return
+        if key not in self._clients and not outlives_absence(message):
             return
         client = self._client(key)
         client.hear(job.id, message)
@@ -131,7 +137,9 @@ class Hub:
     def job_frame(self, job: Job, frame: bytes) -> None:
         """See JobListener."""
         key = _key_of_job(job)
-        if key in self._clients:
+        if key is None:
+            self.followers.frame(job, frame)
+        elif key in self._clients:
             self._clients[key].hear(job.id, frame)
 
     def job_lost(self, job: Job) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from aiohttp import WSMsgType, web
 
 from gateway.access.callers import BROWSERS, caller_of
+from gateway.access.credentials import follows_owner
 from gateway.api.services import services
 from gateway.comfyui import json_text
 from gateway.sessions.heartbeat import Heartbeat
@@ -42,6 +43,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     ]
     rooms.hub.broadcasts.joined(client, partial(_heard_runner, request))
     rooms.hub.connected(session, request.query.get("mode"))
+    if follows_owner(request):
+        rooms.hub.followers.joined(session)
     try:
         await _listen(socket, rooms.hub, session, heartbeat)
     finally:
