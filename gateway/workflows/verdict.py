@@ -70,7 +70,9 @@ def verdict_of(answer: Answer) -> Verdict:
     if answer.status < 400:
         return Accepted(validated=answer.runner is not None)
     refusal = _refusal(answer)
-    if answer.status < 500 and answer.status not in NOT_NOW:
+    if answer.status in NOT_NOW:
+        return Later(refusal.words)
+    if answer.status < 500:
         return Refused(Status.INVALID, refusal)
     if answer.runner is not None:
         return Refused(Status.FAILED, refusal)
@@ -83,7 +85,7 @@ def _refusal(answer: Answer) -> Refusal:
         error, node_errors = body["error"], body.get("node_errors")
         return Refusal(
             str(error.get("type") or "error"),
-            str(error.get("message") or ""),
+            str(error.get("message") or error.get("type") or "refused"),
             str(error.get("details") or ""),
             node_errors if isinstance(node_errors, dict) else {},
         )

@@ -96,7 +96,9 @@ class TestTheRules:
         assert placeholders(graph) == []
         assert run(graph) == graph
 
-    @pytest.mark.parametrize("literal", ["$file(a/b)", "$file(a b)", "$file(ä)", "$file(..)", "$file(.a)", "$file()", "$text()", "#choice()"])
+    @pytest.mark.parametrize(
+        "literal", ["$file(a/b)", "$file(a b)", "$file(ä)", "$file(..)", "$file(.a)", "$file()", "$text()", "#choice()"]
+    )
     def test_a_key_that_breaks_the_rules_is_refused_by_name(self, literal):
         with pytest.raises(WorkflowRefused) as refused:
             placeholder_of(literal)
