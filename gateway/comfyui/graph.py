@@ -107,14 +107,14 @@ def replace_inputs(prompt: Any, replacements: Mapping[tuple[str, str], Any]) -> 
 
 
 def changed_files(prompt: Any, became: Any) -> dict[tuple[str, str], Any]:
-    """The inputs of a prompt that name files, and are others in what it became: `{(node id, input name): its value}`."""
+    """The inputs of a prompt that name files and are others in what it became: `{(node id, input name): its value}`."""
     found: dict[tuple[str, str], Any] = {}
-    for reference in file_references(prompt):
-        key, there = (reference.node_id, reference.name), became.get(reference.node_id) if became else None
+    for reference in file_references(prompt) if isinstance(became, dict) else ():
+        there: Any = became.get(reference.node_id)
         looks_like_one = "." in reference.file.filename or reference.value.endswith("]")
         value = prompt[reference.node_id]["inputs"][reference.name]
         if looks_like_one and _has_input(there, reference.name) and there["inputs"][reference.name] != value:
-            found[key] = value
+            found[reference.node_id, reference.name] = value
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from gateway.clock import Clock
-from gateway.comfyui import graph, history, jobs_api, json_text, messages, outputs
+from gateway.comfyui import apart, graph, history, jobs_api, json_text, messages, outputs
 from gateway.comfyui.messages import Message
 from gateway.comfyui.outputs import OutputFile
 from gateway.files.outputs import OutputNames
@@ -269,7 +269,7 @@ class Endings:
             entry,
             prompt_id=job.id,
             number=job.number,
-            prompt=graph.replace_inputs(prompt, attempt.replaced),
+            prompt=_as_sent(attempt, prompt),
             extra_data=client_extra_data(job),
             rename=lambda file: found.get(file, file),
         )
@@ -391,6 +391,15 @@ class Endings:
             listener.job_message(job, message)
         listener.queue_changed(job.owner)
         listener.job_message(job, messages.executing(None, job.id))
+
+
+def _as_sent(attempt: Attempt, prompt: Any) -> Any:
+    """A runner's graph with the client's own inputs where they were rewritten for this runner; which these were, an
+    earlier life of the gateway has not told."""
+    job = attempt.job
+    is_from_earlier = attempt.boot is None
+    replaced = graph.changed_files(job.prompt, prompt) if is_from_earlier else attempt.replaced
+    return graph.replace_inputs(apart.unmarked(prompt) if job.owner else prompt, replaced)
 
 
 def client_extra_data(job: Job) -> dict[str, Any]:

@@ -116,3 +116,24 @@ def test_replacing_inside_lists() -> None:
     assert told["2"]["inputs"]["list"] == ["x.png", "y.png"]
     assert told["1"]["inputs"]["image"] == "z.png"
     assert PROMPT["2"]["inputs"]["list"] == ["b.png", "c.png"]
+
+
+def test_inputs_that_name_other_files_than_before():
+    sent = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png", "seed": 1}},
+        "2": {"class_type": "LoadImage", "inputs": {"image": "sub/b.png [output]", "list": ["c.png", 5, 6]}},
+        "3": {"class_type": "Text", "inputs": {"text": "a cat", "other": "same.png"}},
+        "4": {"class_type": "Gone", "inputs": {"image": "d.png"}},
+    }
+    became = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.0123.png", "seed": 2}},
+        "2": {"class_type": "LoadImage", "inputs": {"image": "b_00002_.png [output]", "list": ["c.0123.png", 5, 6]}},
+        "3": {"class_type": "Text", "inputs": {"text": "a dog", "other": "same.png"}},
+    }
+    assert graph.changed_files(sent, became) == {
+        ("1", "image"): "a.png",
+        ("2", "image"): "sub/b.png [output]",
+        ("2", "list"): ["c.png", 5, 6],
+    }
+    for odd in (None, [], "a", {"1": None}, {"1": {"inputs": []}}):
+        assert graph.changed_files(sent, odd) == {}
