@@ -26,11 +26,16 @@ def dumps(value: object) -> str:
 
     Raises TypeError for what JSON can't say, ValueError for what is nested too deeply or in a circle.
     """
+    return dump_bytes(value).decode()
+
+
+def dump_bytes(value: object) -> bytes:
+    """As `dumps`, in UTF-8."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except TypeError:
         # Long integers, lone surrogates, numbers as keys, deep nesting: Python's JSON takes what orjson refuses.
         try:
-            return json.dumps(value, separators=(",", ":"))
+            return json.dumps(value, separators=(",", ":")).encode()
         except RecursionError as error:
             raise ValueError("nested too deeply for JSON") from error

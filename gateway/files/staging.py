@@ -117,6 +117,8 @@ class Staging:
             for reference in graph.file_references(prompt)
             if (source := self._source(reference.file, runner.name, owner)) is not None
         ]
+        if not found:
+            return StagedPrompt(prompt, {})
         places = await asyncio.gather(
             *(self._bring(source, runner, life) for _, source in found), return_exceptions=True
         )

@@ -19,7 +19,7 @@ def with_change(changes: bytes, state: str, at: int, reason: str = "", runner: s
     if len(changes) > BYTES_MOST:
         known = json_text.loads(changes)
         changes = json_text.dumps([*known[:KEPT_FIRST], *known[-KEPT_LAST:]]).encode()
-    return b"%b%b%b]" % (changes[:-1], b"," if len(changes) > len(NONE) else b"", json_text.dumps(change).encode())
+    return b"%b%b%b]" % (changes[:-1], b"," if len(changes) > len(NONE) else b"", json_text.dump_bytes(change))
 
 
 def as_list(changes: bytes | None) -> list[dict[str, Any]]:

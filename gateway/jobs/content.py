@@ -45,20 +45,23 @@ class Content:
 
     @property
     def prompt_json(self) -> bytes:
-        """The graph as JSON."""
-        return json_text.dumps(self._prompt).encode() if self._prompt_json is None else self._prompt_json
+        """The graph as JSON, which is made once: rows, runners and lists take it as it is."""
+        if self._prompt_json is None:
+            self._prompt_json = json_text.dump_bytes(self._prompt)
+        return self._prompt_json
 
     @property
     def extra_data_json(self) -> bytes:
         """``extra_data`` as JSON."""
-        return json_text.dumps(self._extra_data).encode() if self._extra_data_json is None else self._extra_data_json
+        if self._extra_data_json is None:
+            self._extra_data_json = json_text.dump_bytes(self._extra_data)
+        return self._extra_data_json
 
     def pack(self) -> None:
-        """From now on it is kept as JSON."""
+        """From now on it is kept as JSON alone."""
         self._prompt_json, self._extra_data_json = self.prompt_json, self.extra_data_json
         self._prompt = self._extra_data = None
 
     def unpack(self) -> None:
-        """From now on it is kept as objects."""
+        """From now on it is kept as objects, beside its JSON."""
         self._prompt, self._extra_data = self.prompt, self.extra_data
-        self._prompt_json = self._extra_data_json = None

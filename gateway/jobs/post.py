@@ -76,8 +76,8 @@ async def post(
         timeout: seconds for the answer.
     """
     job = attempt.job
+    graph = job.content.prompt_json if prompt is job.prompt else json_text.dump_bytes(prompt)
     body: dict[str, Any] = {
-        "prompt": prompt,
         "client_id": runner.link.sid,
         "prompt_id": attempt.runner_prompt_id,
         "extra_data": {**{key: value for key, value in job.extra_data.items() if key != "gateway"}, **job.secrets},
@@ -90,7 +90,7 @@ async def post(
         reply = await runner.client.request(
             "POST",
             "/prompt",
-            data=json_text.dumps(body).encode(),
+            data=b'{"prompt":%b,%b' % (graph, json_text.dump_bytes(body)[1:]),
             headers={"Content-Type": "application/json"},
             timeout=timeout,
         )

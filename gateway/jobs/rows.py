@@ -138,4 +138,4 @@ def attempt_row(attempt: Attempt) -> AttemptRow:
 
 def json_bytes(value: Any) -> bytes:
     """JSON as the rows hold it."""
-    return json_text.dumps(value).encode()
+    return json_text.dump_bytes(value)

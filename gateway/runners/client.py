@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -144,7 +145,7 @@ class RunnerClient:
             data = orjson.dumps(json)
             headers = {"Content-Type": "application/json", **(headers or {})}
         began = time.monotonic()
-        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect_seconds)
+        limits = _within(timeout, self._connect_seconds)
         with self._told_apart():
             async with self.session.request(
                 method,
@@ -154,6 +155,7 @@ class RunnerClient:
                 headers=headers,
                 timeout=limits,
                 allow_redirects=False,
+                middlewares=(),  # they are for websockets
             ) as response:
                 body = await response.read()
         self._sample_latency(time.monotonic() - began)
@@ -280,6 +282,11 @@ class RunnerClient:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
+
+
+@lru_cache
+def _within(seconds: float | None, connect_seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect_seconds)
 
 
 class _ToldApart:
