@@ -178,7 +178,6 @@ workflows = Table(
     Column("owner", String, nullable=False),
     Column("name", String, nullable=False),
     Column("tags", LargeBinary, nullable=False),
-    Column("job_tags", LargeBinary, nullable=False),
     Column("template_id", String),
     Column("template_version", Integer),
     Column("seed", BigInteger, nullable=False),
@@ -188,7 +187,7 @@ workflows = Table(
     Column("refusal", LargeBinary),
     Column("params", LargeBinary, nullable=False),
     Column("graph", LargeBinary, nullable=False),
-    Column("terms", LargeBinary),
+    Column("terms", LargeBinary, nullable=False),
     Index("ix_workflows_owner", "owner", "seq"),
     Index("ix_workflows_answered_at", "answered_at"),
 )

@@ -28,17 +28,16 @@ class WorkflowRow:
     owner: str
     name: str
     tags: bytes  # as its creator gave them
-    job_tags: bytes  # those of its job: also what its creator's token asks for
     seed: int  # of its random numbers
     created_at: int  # also its `$timestamp()`
     params: bytes  # pairs of a placeholder and its value
     graph: bytes  # with its placeholders
+    terms: bytes  # on which its job is taken in
     template_id: str | None = None
     template_version: int | None = None
     answered_at: int | None = None  # when its job was accepted or refused
     refused: str | None = None  # "invalid" or "failed", where there is no job and will be none
     refusal: bytes | None = None  # why
-    terms: bytes | None = None  # of its job
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from gateway.comfyui import errors, json_text
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.states import AttemptState, JobState
+from gateway.jobs.terms import Terms
 from gateway.storage import jobs as job_rows
 from gateway.storage import workflows as rows
 from gateway.storage.database import Database
@@ -168,7 +169,8 @@ class Submitter:
         return None
 
     async def _ask(self, row: WorkflowRow) -> Verdict:
-        answer = await self._jobs.submissions.submit(request_of(row), row.owner)
+        terms = Terms.of_json(json_text.loads(row.terms))
+        answer = await self._jobs.submissions.submit(request_of(row), row.owner, terms)
         verdict = verdict_of(answer)
         if isinstance(verdict, Refused) and verdict.refusal.type == errors.DUPLICATE_PROMPT_ID:
             job = await job_rows.load_job(self._db, row.id)
@@ -200,5 +202,5 @@ def request_of(row: WorkflowRow) -> dict[str, Any]:
     """The body of ``POST /prompt`` that runs a workflow; the same each time."""
     values = dict(json_text.loads(row.params))
     graph = fill(json_text.loads(row.graph), values, random=Random(row.seed), timestamp_ms=row.created_at)
-    extra_data = {"gateway": {"tags": json_text.loads(row.job_tags)}}
+    extra_data = {"gateway": {"tags": json_text.loads(row.tags)}}
     return {"prompt": graph, "prompt_id": row.id, "extra_data": extra_data}

@@ -18,6 +18,7 @@ from gateway.comfyui.outputs import OutputFile
 from gateway.files.archive import Archive
 from gateway.files.uploads import Uploads
 from gateway.jobs.jobs import Jobs
+from gateway.jobs.terms import NO_TERMS, Terms
 from gateway.storage import jobs as job_rows
 from gateway.storage import workflows as rows
 from gateway.storage.database import Database
@@ -65,8 +66,7 @@ class Given:
 class Draft:
     """A workflow that is to be created under an id (UUIDv4); ``graph`` is one that ``placeholders.graph_of`` takes.
 
-    ``job_tags`` are those of the creator's token, which its job needs beside ``tags``. ``template`` is the id and the
-    version that it is made from.
+    ``terms`` are those of its job, beside ``tags``. ``template`` is the id and the version that it is made from.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Draft:
     name: str
     graph: Mapping[str, Any]
     tags: Sequence[str] = ()
-    job_tags: Sequence[str] = ()
+    terms: Terms = NO_TERMS
     template: tuple[str, int] | None = None
 
 
@@ -179,7 +179,7 @@ class Workflows:
             owner=draft.owner,
             name=draft.name,
             tags=_json(list(draft.tags)),
-            job_tags=_json(list(dict.fromkeys([*draft.tags, *draft.job_tags]))),
+            terms=_json(draft.terms.as_json()),
             seed=secrets.randbits(SEED_BITS),
             created_at=self._clock.wall_ms(),
             params=_json(params),

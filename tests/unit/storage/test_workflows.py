@@ -17,7 +17,7 @@ async def db(tmp_path):
 
 
 def workflow(id_, seq=1, owner="", **more):
-    parts = {"name": f"run {seq}", "tags": b"[]", "job_tags": b"[]", "seed": 7, "params": b"[]", "graph": b"{}"}
+    parts = {"name": f"run {seq}", "tags": b"[]", "terms": b"{}", "seed": 7, "params": b"[]", "graph": b"{}"}
     return WorkflowRow(id=id_, seq=seq, owner=owner, created_at=1_000 + seq, **parts, **more)
 
 

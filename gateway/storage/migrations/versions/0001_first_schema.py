@@ -150,7 +150,6 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("tags", sa.LargeBinary(), nullable=False),
-        sa.Column("job_tags", sa.LargeBinary(), nullable=False),
         sa.Column("template_id", sa.String(), nullable=True),
         sa.Column("template_version", sa.Integer(), nullable=True),
         sa.Column("seed", sa.BigInteger(), nullable=False),
@@ -160,7 +159,7 @@ def upgrade() -> None:
         sa.Column("refusal", sa.LargeBinary(), nullable=True),
         sa.Column("params", sa.LargeBinary(), nullable=False),
         sa.Column("graph", sa.LargeBinary(), nullable=False),
-        sa.Column("terms", sa.LargeBinary(), nullable=True),
+        sa.Column("terms", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workflows")),
         sa.UniqueConstraint("seq", name=op.f("uq_workflows_seq")),
     )
