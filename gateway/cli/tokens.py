@@ -128,7 +128,13 @@ def _ask(
     from gateway.access.administration import NotDone, beside, remote
 
     async def ask() -> Result:
-        async with remote(url, token) if url is not None else beside(load(config)) as office:
+        if url is not None:
+            async with remote(url, token) as office:
+                return await question(office)
+        settings = load(config)
+        if not settings.access.wants_tokens:
+            print("access.mode is anonymous: the gateway asks for no tokens", file=sys.stderr)
+        async with beside(settings) as office:
             return await question(office)
 
     try:
