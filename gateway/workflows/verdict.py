@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.comfyui import json_text
+from gateway.comfyui import errors, json_text
 from gateway.jobs.submission import Answer
 from gateway.workflows.statuses import Status
 
@@ -65,14 +65,15 @@ Verdict = Accepted | Refused | Later
 
 
 def verdict_of(answer: Answer) -> Verdict:
-    """A 4xx is a fault of the graph; a runner's 5xx, after which no other one was left to ask, a failure; what the
-    gateway itself refuses for now (no runner, a full queue, a stop) is tried again."""
+    """A 4xx is a fault of the graph; so is one that no runner of the pool could ever run, with each runner's reasons.
+    A runner's 5xx, after which no other one was left to ask, is a failure. What the gateway itself refuses for now (a
+    pool without runners, a full queue, a stop) is tried again."""
     if answer.status < 400:
         return Accepted(validated=answer.runner is not None)
     refusal = _refusal(answer)
     if answer.status in NOT_NOW:
         return Later(refusal.words)
-    if answer.status < 500:
+    if answer.status < 500 or (refusal.type == errors.NO_RUNNER_AVAILABLE and refusal.details):
         return Refused(Status.INVALID, refusal)
     if answer.runner is not None:
         return Refused(Status.FAILED, refusal)

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from support.busy import INVALID, fill, resume
 from support.client import Client
 from support.graphs import save_graph
@@ -21,6 +22,8 @@ from support.v1 import (
     v1_pool,
     workflow_fields,
 )
+
+from gateway.simulator import Simulator, SimulatorOptions
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -112,8 +115,20 @@ class TestCreating:
         async with v1_pool(tmp_path, 1, runners=runners) as pool, Client.connected(pool.base) as client:
             told = await until(client, await create(client, save_graph(1), tags="Portrait, sdxl,Portrait"), "completed")
             assert told["tags"] == ["Portrait", "sdxl"]
-            told = await until(client, await create(client, save_graph(1), tags="portrait"), "invalid", "accepted")
-            assert told["started_at"] is None
+            told = await until(client, await create(client, save_graph(1), tags="portrait"), "invalid")
+            assert told["exception_type"] == "no_runner_available"
+            assert "gpu-0" in told["exception_message"]
+            assert "portrait" in told["exception_message"]
+
+    async def test_without_any_runner_it_waits_for_one(self, tmp_path):
+        async with v1_pool(tmp_path, 0) as pool, Client.connected(pool.base) as client:
+            with capture_logs() as logs:
+                workflow_id = await create(client, save_graph(1))
+                await pool.until(lambda: any(each["event"] == "workflow.not_yet_submitted" for each in logs))
+            assert (await seen(client, workflow_id))["status"] == "accepted"
+            async with Simulator(SimulatorOptions(name="late", draw=False)) as simulator:
+                await call(client, "POST", "/v1/runner", 201, json={"name": "late", "endpoint": simulator.url})
+                await until(client, workflow_id, "completed")
 
     @pytest.mark.parametrize(
         "change, message",

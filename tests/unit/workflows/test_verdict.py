@@ -41,6 +41,14 @@ def test_what_nobody_could_take_now_is_tried_again(status, runner):
     assert verdict_of(answer(status, runner=runner)) == Later("A message: its details")
 
 
+def test_one_that_no_runner_could_ever_run_is_invalid_and_an_empty_pool_says_nothing():
+    verdict = verdict_of(answer(503, errors.no_runner_available("gpu-0: lacks the tag sdxl")))
+    assert verdict == Refused(
+        Status.INVALID, Refusal("no_runner_available", "No runner is available", "gpu-0: lacks the tag sdxl")
+    )
+    assert verdict_of(answer(503, errors.no_runner_available())) == Later("No runner is available")
+
+
 @pytest.mark.parametrize(
     "body",
     [
