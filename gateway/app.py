@@ -20,6 +20,7 @@ from gateway.access.tokens import Tokens
 from gateway.api.prefix import under
 from gateway.api.routes import application
 from gateway.api.services import Services
+from gateway.api.tag_paths import with_tags
 from gateway.clock import Clock
 from gateway.config import Config, RunnerConfig
 from gateway.files.archive import Archive
@@ -236,8 +237,9 @@ async def listening(config: Config, rooms: Services, certificates: Certificates 
         keepalive_timeout=config.server.idle_seconds,
     )
     await runner.setup()
+    assert runner.server is not None
+    runner.server.request_factory = with_tags(runner.server.request_factory)
     if config.server.prefix:
-        assert runner.server is not None
         runner.server.request_factory = under(config.server.prefix, runner.server.request_factory)
     try:
         context = certificates.context if certificates is not None else None

@@ -21,6 +21,7 @@ from gateway.access.gate import GATE
 from gateway.access.token import RUN
 from gateway.api import answers
 from gateway.api.prefix import outward
+from gateway.api.tag_paths import outward_here
 from gateway.api.v1.faults import is_ours as is_v1
 from gateway.comfyui import errors
 
@@ -95,4 +96,5 @@ def _opens_page(request: web.Request) -> bool:
 
 
 def _login_page(request: web.Request) -> str:
-    return f"{outward(request, LOGIN)}?{urlencode({'next': outward(request, path_without_tokens(request.path_qs))})}"
+    here = outward_here(request, path_without_tokens(request.path_qs))
+    return f"{outward(request, LOGIN)}?{urlencode({'next': here})}"

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway.access.callers import require
-from gateway.api import answers, own
+from gateway.api import answers, own, webhooks
 from gateway.api.openapi import Answer, Endpoint, document
 from gateway.api.openapi_page import STYLE, page
 from gateway.api.prefix import outward
@@ -43,7 +43,7 @@ def _document() -> dict[str, Any]:
 
 def endpoints() -> list[Endpoint]:
     """Every route of the gateway's own."""
-    return [*v1.ENDPOINTS, *own.ENDPOINTS, *ENDPOINTS]
+    return [*v1.ENDPOINTS, *own.ENDPOINTS, *webhooks.ENDPOINTS, *ENDPOINTS]
 
 
 ENDPOINTS = [

@@ -14,8 +14,8 @@ from multidict import CIMultiDict
 from gateway.access.credentials import path_without_tokens
 from gateway.access.secrets import ANY_SECRET
 from gateway.api import answers
-from gateway.api.prefix import outward
 from gateway.api.services import services
+from gateway.api.tag_paths import outward_here
 from gateway.runners.errors import RunnerError, RunnerUnreachable
 from gateway.runners.runner import Runner
 
@@ -241,7 +241,7 @@ def _location(location: str, runner: Runner, request: web.Request) -> str:
     if location.startswith(runner.client.endpoint + "/"):
         location = location.removeprefix(runner.client.endpoint)
     is_path = location.startswith("/") and not location.startswith("//")
-    return outward(request, location) if is_path else location
+    return outward_here(request, location) if is_path else location
 
 
 def _answer_for(

@@ -11,7 +11,7 @@ from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.access.gate import GATE
 from gateway.access.trail import TRAIL
-from gateway.api import authentication, limiting, middleware, openapi_routes, own
+from gateway.api import authentication, limiting, middleware, openapi_routes, own, webhooks
 from gateway.api.cross_origin import Origins, same_site_only
 from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
@@ -71,7 +71,7 @@ NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own ro
     web.post("/api/jobs/{job_id}/cancel", jobs.cancel_job),
 ]
 
-OWN = [endpoint.route() for endpoint in (*own.ENDPOINTS, *openapi_routes.ENDPOINTS)]
+OWN = [endpoint.route() for endpoint in (*own.ENDPOINTS, *webhooks.ENDPOINTS, *openapi_routes.ENDPOINTS)]
 
 
 def application(rooms: Services) -> web.Application:

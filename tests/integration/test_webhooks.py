@@ -122,9 +122,9 @@ async def test_what_is_not_delivered_outlives_the_gateway(tmp_path):
         async with gateway_over(folder.with_name("second"), simulators, config=CONFIG):
             pass  # another gateway's outbox has nothing of it
         assert not receiver.taken
-    async with receiving(port=int(receiver.url.split(":")[2].split("/")[0])) as again:
-        async with running_pool(folder, config=CONFIG):
-            await again.until(lambda: again.of(job) == ["created", "started", "completed"])
+    port = int(receiver.url.split(":")[2].split("/")[0])
+    async with receiving(port=port) as again, running_pool(folder, config=CONFIG):
+        await again.until(lambda: again.of(job) == ["created", "started", "completed"])
 
 
 async def test_a_receiver_that_is_gone_is_not_tried_again(tmp_path):

@@ -1,4 +1,4 @@
-"""A receiver of webhooks: it verifies every message as the library does, refuses some by a seed, and keeps what it took."""
+"""A receiver of webhooks: it verifies every message as the library does, refuses some by a seed, keeps what it took."""
 
 from __future__ import annotations
 

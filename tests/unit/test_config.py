@@ -451,7 +451,11 @@ def data_paths(data, prefix: str = "") -> set[str]:
 class TestDocuments:
     def test_the_example_is_valid_and_names_every_key(self):
         config = load_config(EXAMPLE, {"GPU0_TOKEN": "abc"})
-        assert data_paths(yaml.safe_load(EXAMPLE.read_text())) == model_paths(Config)
+        in_rules = {path for path in model_paths(Config) if path.startswith("tags.rules.")}  # shown in its comment
+        assert data_paths(yaml.safe_load(EXAMPLE.read_text())) == model_paths(Config) - in_rules
+        comment = next(line for line in EXAMPLE.read_text().splitlines() if line.strip().startswith("rules: []"))
+        shown = data_paths({"tags": {"rules": yaml.safe_load(comment.partition("#")[2])}})
+        assert in_rules <= shown
         assert config.runners[0].plain_headers()["Authorization"] == "Bearer abc"
 
     def test_the_example_gives_the_defaults(self):
@@ -461,5 +465,9 @@ class TestDocuments:
 
     def test_the_reference_names_every_key(self):
         text = REFERENCE.read_text()
-        missing = {path for path in model_paths(Config) if f"`{path.replace('runners.', 'runners[].')}`" not in text}
+        missing = {
+            path
+            for path in model_paths(Config)
+            if f"`{path.replace('runners.', 'runners[].').replace('rules.', 'rules[].')}`" not in text
+        }
         assert missing == set()

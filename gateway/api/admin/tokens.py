@@ -14,11 +14,12 @@ from gateway.access.gate import GATE, HOUR_MS, Gate
 from gateway.access.token import ADMIN, Token
 from gateway.access.tokens import TokenError, UnknownToken
 from gateway.access.trail import audit
-from gateway.access.wanted import ChangeBody, RotationBody, TokenBody, told
+from gateway.access.wanted import ChangeBody, RotationBody, TokenBody, WebhookBody, told
 from gateway.api import answers
-from gateway.api.admin.bodies import body_of
+from gateway.api.admin.bodies import BodyRefused, body_of
 from gateway.api.services import services
 from gateway.comfyui import errors
+from gateway.jobs.hooks import HookRefused
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
 
@@ -51,6 +52,7 @@ async def get_tokens(request: web.Request) -> web.Response:
 async def post_token(request: web.Request) -> web.Response:
     """Makes a token."""
     body = await body_of(request, TokenBody)
+    await _judge_webhook(request, body.webhook)
     token, secret = await _gate(request).tokens.create(body.token(_now(request)))
     audit(request, "token.create", token.id, name=token.name, owner=token.owner, scopes=sorted(token.scopes))
     return _with_secret(request, token, secret)
@@ -67,6 +69,7 @@ async def get_token(request: web.Request) -> web.Response:
 async def patch_token(request: web.Request) -> web.Response:
     """Changes what a token permits."""
     body = await body_of(request, ChangeBody)
+    await _judge_webhook(request, body.webhook)
     tokens = _gate(request).tokens
     token = await tokens.change(body.applied_to(tokens.get(request.match_info["id"]), _now(request)))
     audit(request, "token.change", token.id, **body.model_dump(mode="json", exclude_unset=True))
@@ -90,6 +93,15 @@ async def rotate_token(request: web.Request) -> web.Response:
     token, secret = await gate.tokens.rotate(old, round(hours * HOUR_MS))
     audit(request, "token.rotate", old, replaced_by=token.id, grace_hours=hours)
     return _with_secret(request, token, secret)
+
+
+async def _judge_webhook(request: web.Request, webhook: WebhookBody | None) -> None:
+    """Raises BodyRefused: its target may not be one."""
+    if webhook is not None:
+        try:
+            await services(request).jobs.receivers.check(webhook.hook())
+        except HookRefused as refused:
+            raise BodyRefused({"webhook": str(refused)}) from None
 
 
 def _with_secret(request: web.Request, token: Token, secret: str) -> web.Response:

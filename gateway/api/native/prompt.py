@@ -8,6 +8,7 @@ from gateway.access import secrets
 from gateway.access.callers import caller_of
 from gateway.api import answers
 from gateway.api.services import services
+from gateway.api.terms import terms_of
 from gateway.comfyui.history import SECRET_KEYS
 
 
@@ -27,7 +28,7 @@ async def post_prompt(request: web.Request) -> web.Response:
             return answers.failed()
         _note_usage_source(request, body)
         _keep_own_tokens(body)
-        answer = await services(request).jobs.submissions.submit(body, caller_of(request).owner)
+        answer = await services(request).jobs.submissions.submit(body, caller_of(request).owner, terms_of(request))
     except (ValueError, TypeError):
         return answers.failed()
     headers = {**answer.headers, **answers.concerning(answer.runner, answer.job)}
