@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_request import FileField
 from blake3 import blake3
 
@@ -17,6 +18,9 @@ UPLOAD_MOST_BYTES = 50_000_000  # of one request, files and all
 ARRIVAL_SECONDS = 600.0  # for all of it: some 90 kB/s
 CHUNK_BYTES = 256 * 1024
 MULTIPART = "multipart/form-data"
+# What aiohttp's parser raises: it asserts where it expects a boundary; LookupError and RuntimeError are for charsets
+# and encodings that there are not.
+MALFORMED = (ValueError, AssertionError, LookupError, RuntimeError, HttpProcessingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ async def read_form(request: web.Request) -> Form:
         raise ApiError(408, f"the body did not arrive within {ARRIVAL_SECONDS:g} seconds") from None
     except web.HTTPRequestEntityTooLarge:
         raise ApiError(413, f"the request is larger than {most / 1_000_000:g} MB") from None
-    except (ValueError, AssertionError) as error:  # aiohttp's parser asserts where it expects a boundary
+    except MALFORMED as error:
         raise bad_request("the body is no well-formed multipart/form-data") from error
     form = Form()
     for name, part in parts.items():
