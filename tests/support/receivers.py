@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 ALLOWED = {"endpoints": {"webhook": {"allow": ["loopback"]}}}
 FAST = {"first_retry_seconds": 0.05, "longest_retry_seconds": 0.4, "timeout_seconds": 5, "progress_seconds": 0.1}
@@ -18,7 +19,8 @@ ENDS = frozenset({"job.completed", "job.failed", "job.cancelled"})
 
 
 class Receiver:
-    """``taken`` has the messages in the order in which they were answered with 200; ``tries`` counts all requests."""
+    """``taken`` has the messages in the order in which they were answered with 200; ``tries`` counts all requests
+    with a good signature, ``forged`` the others."""
 
     def __init__(self, *, fails: float = 0.0, seed: int = 0) -> None:
         self.url = ""
@@ -26,6 +28,7 @@ class Receiver:
         self.taken: list[dict[str, Any]] = []
         self.ids: list[str] = []
         self.tries = 0
+        self.forged = 0
         self.answers: Callable[[dict[str, Any]], int] = lambda _message: 200
         self.hold: asyncio.Event | None = None
         self._fails = fails
@@ -34,7 +37,12 @@ class Receiver:
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
-        message = Webhook(self.secret).verify(body, dict(request.headers)) if self.secret else await request.json()
+        try:
+            message = Webhook(self.secret).verify(body, dict(request.headers)) if self.secret else json.loads(body)
+        except WebhookVerificationError:
+            self.forged += 1
+            await self._tell()
+            return web.Response(status=401)
         self.tries += 1
         if self.hold is not None:
             await self.hold.wait()
@@ -42,9 +50,12 @@ class Receiver:
         if status == 200:
             self.taken.append(message)
             self.ids.append(request.headers["webhook-id"])
+        await self._tell()
+        return web.Response(status=status)
+
+    async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
-        return web.Response(status=status)
 
     async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Returns once it holds; looked at with every request."""
