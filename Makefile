@@ -1,10 +1,12 @@
 # make demo     three simulated runners and the gateway in this terminal
 # make test     lint, types and all tests, as the CI runs them
 # make chaos    the gateway under random faults; SEEDS=2000 for a longer run, SEED=17 to replay one
-# make lint     ruff and mypy only
+# make lint     ruff, mypy and bandit only
 # make format   rewrite the sources in the house's format
 #
 # make load     how it behaves with ten thousand jobs: prints figures, a minute long
+# make fuzz     100,000 hostile inputs for what reads foreign input, INPUTS=1000000 for more; some twenty minutes
+# make audit    known weaknesses of the packages that are installed; asks pypi.org
 # make kills    kill -9 of the gateway under load, KILLS=100 times; a few minutes
 #
 # Each target sets up .venv first. Another interpreter: make test PYTHON=python3.12
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTEST_ARGS ?= -q -n 2 --dist worksteal
 
-.PHONY: help demo test chaos lint format load kills chromium clean
+.PHONY: help demo test chaos lint format load kills fuzz audit chromium clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +36,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r gateway
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix
@@ -44,6 +47,12 @@ load: $(VENV)/dev.stamp
 
 kills: $(VENV)/dev.stamp
 	@$(BIN)/pytest -q -s tests/integration/test_many_kills.py --kills $(or $(KILLS),100)
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/pytest -q -s -n 0 -p no:timeout tests/fuzz --inputs $(or $(INPUTS),100000)
+
+audit: $(VENV)/dev.stamp
+	$(BIN)/pip-audit --local --skip-editable --progress-spinner off
 
 chromium:
 	@sh .ci/chromium

@@ -8,6 +8,7 @@ from typing import Literal, TextIO
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.config import LogConfig
@@ -31,7 +32,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 def _briefly(record: logging.LogRecord) -> bool:
     """What is no HTTP is not worth a traceback each time: whoever reaches the port could fill the disk with them."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
+    if isinstance(error, HttpProcessingError | RequestPayloadError):
         record.msg, record.args = "%s: %s", (record.getMessage(), type(error).__name__)
         record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
     return record.levelno >= logging.getLogger().level

@@ -14,7 +14,7 @@ def find_chromium() -> str | None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="how often tests/integration/test_many_kills.py kills")
-    parser.addoption("--inputs", type=int, default=3_000, help="how many inputs tests/fuzz tries")
+    parser.addoption("--inputs", type=int, default=1_000, help="how many inputs tests/fuzz tries")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

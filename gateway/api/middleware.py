@@ -118,13 +118,18 @@ def _family(request: web.Request) -> str:
 
 @web.middleware
 async def client_gone(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A client that breaks off while its body is read is no fault of anyone; nobody reads the answer."""
+    """A client that breaks off while its body is read is no fault of anyone; nobody reads the answer. A body that is
+    not encoded as its headers say is 400."""
     try:
         return await handler(request)
     except ConnectionError:
         if request.transport is None or request.transport.is_closing():
             return web.Response(status=CLIENT_GONE)
         raise
+    except web.RequestPayloadError as error:
+        broken = web.Response(status=400, text=f"the body is not what its headers say: {error}\n")
+        broken.force_close()
+        return broken
 
 
 @web.middleware

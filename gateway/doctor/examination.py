@@ -15,7 +15,7 @@ from gateway.jobs.registry import link_sid
 
 WATCH_SECONDS = 3.0  # between two looks at a runner's queue
 GATEWAY_SECONDS = 5.0
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104: looked up, not listened on
 
 
 async def diagnose(config: Config, url: str | None = None, *, watch_seconds: float = WATCH_SECONDS) -> list[Finding]:
