@@ -49,7 +49,7 @@ kills: $(VENV)/dev.stamp
 	@$(BIN)/pytest -q -s tests/integration/test_many_kills.py --kills $(or $(KILLS),100)
 
 fuzz: $(VENV)/dev.stamp
-	$(BIN)/pytest -q -s -n 0 -p no:timeout tests/fuzz --inputs $(or $(INPUTS),100000)
+	$(BIN)/pytest -q -s -n 0 --timeout 0 tests/fuzz --inputs $(or $(INPUTS),100000)
 
 audit: $(VENV)/dev.stamp
 	$(BIN)/pip-audit --local --skip-editable --progress-spinner off
