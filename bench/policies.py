@@ -87,7 +87,7 @@ class Lines:
         lines = [
             Line(
                 head=jobs[0].id,
-                due=(jobs[0].arrived,),
+                due=(0, 0.0, 0.0, jobs[0].arrived, 0),
                 models=models,
                 runners=names,
                 count=len(jobs),
@@ -125,7 +125,7 @@ class Ours(Lines):
         if decision is None:
             return None
         worker = next(worker for worker in pool.workers if worker.name == decision.runner)
-        if decision.is_overdue:
+        if decision.is_forced:
             worker.since_forced = 0.0
         return self.take(decision.job, pool), worker
 

@@ -107,14 +107,15 @@ class Pool:
         self.loads = loads
         self.now = 0.0
 
-    def run(self, jobs: Sequence[Job], policy: Policy, *, tick: float = 1.0) -> None:
-        """Until every job has ended. Where workers wait although jobs do, the policy is asked again after a `tick`."""
+    def run(self, jobs: Sequence[Job], policy: Policy, *, tick: float = 1.0, until: float = math.inf) -> None:
+        """Until every job has ended, or some time. Where workers wait although jobs do, the policy is asked again after
+        a `tick`."""
         events: list[tuple[float, int, int, Job | Worker | None]] = [
             (job.arrived, 0, number, job) for number, job in enumerate(jobs)
         ]
         heapq.heapify(events)
         open_jobs, waiting, number, ticking = len(jobs), 0, len(jobs), False
-        while open_jobs:
+        while open_jobs and self.now < until:
             self.now, _, _, what = heapq.heappop(events)
             if isinstance(what, Job):
                 policy.arrived(what, self)

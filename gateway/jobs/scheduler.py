@@ -121,7 +121,7 @@ class Scheduler:
         """A decision is carried out."""
         self._given += 1
         self._last_given[decision.runner] = self._given
-        if decision.is_overdue:
+        if decision.is_forced:
             self._worked_since_forced[decision.runner] = 0.0
 
     def worked(self, runner: str, seconds: float) -> None:
@@ -141,7 +141,11 @@ class Scheduler:
         now = self._clock.monotonic()
         lines = self._registry.waiting.lines(now, self.fitting(up))
         return Snapshot(
-            tuple(self._runner(view) for view in up), lines, self.memory.loads, self._demand.now(now, self.memory.load)
+            tuple(self._runner(view) for view in up),
+            lines,
+            self.memory.loads,
+            self._demand.now(now, self.memory.load),
+            self.memory.typical_load,
         )
 
     def _runner(self, view: RunnerView) -> RunnerNow:

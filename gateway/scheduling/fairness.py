@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CREDIT_PART = 0.9  # of a charge: whoever is served moves on, so that nobody who comes stands behind it
 FLOWS_FEW = 100
 FLOWS_MOST = 10_000  # at each level, of those that wait for nothing
 
@@ -55,9 +56,12 @@ class _Level:
 
     @staticmethod
     def _charge(flow: _Flow, share: float) -> None:
-        share -= flow.credit
-        flow.credit = max(0.0, -share)
-        flow.tag += max(0.0, share)
+        if share < 0:
+            flow.credit -= share
+            return
+        used = min(flow.credit, share * CREDIT_PART)
+        flow.credit -= used
+        flow.tag += share - used
 
     def _flow(self, name: str) -> _Flow:
         if name not in self.flows:

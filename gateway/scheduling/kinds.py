@@ -12,13 +12,13 @@ from sortedcontainers import SortedKeyList
 from gateway.scheduling.fairness import Shares
 from gateway.scheduling.lazy_heap import LazyHeap
 from gateway.scheduling.needs import Needs
+from gateway.scheduling.snapshot import Due
 
 if TYPE_CHECKING:
     from gateway.scheduling.waiting import Waiting
 
 Flow = tuple[str, str]  # owner and client
 KindKey = tuple[Needs, frozenset[str], int]
-Due = tuple[int, float, float, float, int]  # priority, owner's tag, client's tag, number, age
 
 
 class Kind:

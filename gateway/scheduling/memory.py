@@ -40,6 +40,7 @@ class Memory:
     def __init__(self) -> None:
         self.runners: dict[str, RunnerMemory] = {}
         self.loads: dict[str, float] = {}
+        self._all_loads = 0.0
         self.changed: set[tuple[str, str]] = set()
         self.forgotten: set[str] = set()  # models
 
@@ -60,7 +61,12 @@ class Memory:
 
     def load(self, model: str) -> float:
         """How long it takes to load."""
-        return self.loads.get(model, UNKNOWN_LOAD_SECONDS)
+        return self.loads.get(model, self.typical_load)
+
+    @property
+    def typical_load(self) -> float:
+        """Of a model that nobody has loaded yet: as long as the others take on average."""
+        return self._all_loads / len(self.loads) if self.loads else UNKNOWN_LOAD_SECONDS
 
     def after(self, runner: str, jobs: Iterable[Models]) -> tuple[str, ...]:
         """What it will have loaded when it has done these."""
@@ -135,8 +141,9 @@ class Memory:
         """The load time of a model."""
         if model not in self.loads and len(self.loads) >= MODELS_MOST:
             gone = next(iter(self.loads))
-            del self.loads[gone]
+            self._all_loads -= self.loads.pop(gone)
             self.forgotten.add(gone)
+        self._all_loads += seconds - self.loads.get(model, 0.0)
         self.loads[model] = seconds
         self.changed.add(("model", model))
 

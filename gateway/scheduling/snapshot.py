@@ -3,12 +3,14 @@ the same snapshot gives the same decision. All durations are seconds."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 Models = frozenset[str]
+Due = tuple[int, float, float, float, int]  # lowest priority last, owner's tag, client's tag, number, age
 UNKNOWN_LOAD_SECONDS = 10.0  # of a model that no runner has loaded yet
 
 
@@ -56,16 +58,27 @@ class Line:
         work: what they take at speed 1 with everything loaded.
         head_work: what the head takes.
         unserved: since the head waits, or since a job of this line began, whichever is later.
+        owner: of the head.
     """
 
     head: str
-    due: tuple[float | int | str, ...]
+    due: Due
     models: Models
     runners: frozenset[str]
     count: int
     work: float
     head_work: float
     unserved: float
+    owner: str = ""
+
+    def lags_behind(self, other: Line) -> float:
+        """How many seconds of GPU time the head's owner has had less than the other's, weights considered; of clients
+        where both have the same owner. Infinite where the head has a higher priority, 0 or less where it is not its
+        turn before the other."""
+        if self.due[0] != other.due[0]:
+            return math.inf if self.due[0] < other.due[0] else -math.inf
+        level = 2 if self.owner == other.owner else 1
+        return other.due[level] - self.due[level]
 
 
 @dataclass(frozen=True)
@@ -73,13 +86,15 @@ class Snapshot:
     """Everything a decision depends on.
 
     ``lines`` are in the order of their heads. ``loads`` has the load time of each model that is known; ``demand`` the
-    work that arrives for each model, in seconds at speed 1 for every second.
+    work that arrives for each model, in seconds at speed 1 for every second. ``typical_load`` stands for what is not
+    known.
     """
 
     runners: tuple[RunnerNow, ...]
     lines: tuple[Line, ...]
     loads: Mapping[str, float] = field(default_factory=dict)
     demand: Mapping[str, float] = field(default_factory=dict)
+    typical_load: float = UNKNOWN_LOAD_SECONDS
 
     @cached_property
     def by_name(self) -> dict[str, RunnerNow]:
@@ -102,7 +117,7 @@ class Snapshot:
 
     def load(self, model: str) -> float:
         """How long the model takes to load."""
-        return self.loads.get(model, UNKNOWN_LOAD_SECONDS)
+        return self.loads.get(model, self.typical_load)
 
     def warm_for(self, models: Models) -> frozenset[str] | None:
         """The runners that have all of these loaded; None for no models at all: every runner."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from sortedcontainers import SortedKeyList
 
 from gateway.scheduling.fairness import Shares
-from gateway.scheduling.kinds import Due, Flow, Kind, KindKey
+from gateway.scheduling.kinds import Flow, Kind, KindKey
 from gateway.scheduling.lanes import Lane, Lanes
 from gateway.scheduling.needs import Needs
-from gateway.scheduling.snapshot import Line
+from gateway.scheduling.snapshot import Due, Line
 
 STALE_PART = 100  # a place in a long line may lag behind by one such part of it
 
@@ -163,6 +163,7 @@ class WaitingLine:
                         work=kind.work,
                         head_work=waiting.work,
                         unserved=now - max(waiting.since, kind.served_at),
+                        owner=waiting.owner,
                     )
                 )
         found.sort(key=lambda line: line.due)

@@ -2,6 +2,8 @@
 only when waiting for them hurts more than loading, and the runner does it whose victim is needed least.
 
     overdue   a line that has not been served for its patience gets the next runner that may switch, so nobody starves
+    owed      a line whose owner has had less than the owner of what would go instead, by more than switching costs,
+              gets it too; so does one of a higher priority
     warm      the head that is due first and that a runner with room has loaded; the fastest idle one takes it. Given
               ahead, behind what a runner does now, it is only where it would begin first anyway
     switch    the line that hurts most: its work over the capacity that has it loaded, against the load time
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from gateway.scheduling.snapshot import Line, Models, RunnerNow, Snapshot
@@ -23,14 +25,14 @@ HEAVY = 0.25  # of the longest load time beside it: a model that takes less room
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A job for a runner. ``load`` is what it has to load first, in seconds; ``is_overdue``: it was its line's turn
-    although the runner has other work."""
+    """A job for a runner. ``load`` is what it has to load first, in seconds; ``is_forced``: it was its line's turn
+    although the runner may have other work."""
 
     job: str
     runner: str
     reason: str
     load: float = 0.0
-    is_overdue: bool = False
+    is_forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class WarmFirst:
             fills the runners that still have it.
         patience: a line is overdue when it was not served for so many load times of its models, and
         patience_seconds: at least for so long.
-        residence: a runner that has switched for an overdue line works for so many load times before it does so again:
-            so at most 1 / (1 + residence) of the pool's time goes into that.
+        residence: a runner that was made to switch for a line that was overdue or owed works for so many load times
+            before it does so again: so at most 1 / (1 + residence) of the pool's time goes into that.
         keep: models that the last runner that has them does not throw out, unless a line is overdue.
     """
 
@@ -59,7 +61,7 @@ class WarmFirst:
         """The next job to give out, None if every runner does best to wait."""
         if not now.lines:
             return None
-        return self._overdue(now) or self._warm(now) or self._switch(now)
+        return self._overdue(now) or self._owed(now) or self._warm(now) or self._switch(now)
 
     # overdue
 
@@ -86,18 +88,57 @@ class WarmFirst:
     def _overdue(self, now: Snapshot) -> Decision | None:
         late = [line for line in now.lines if self.is_overdue(now, line)]
         for line in sorted(late, key=lambda line: -line.unserved):
-            fit = [runner for name, runner in now.idle.items() if name in line.runners]
-            ready = [
-                runner
-                for runner in fit
-                if (load := now.missing(runner, line.models)) == 0 or runner.residence >= self.residence * load
-            ]
-            if ready:
-                runner = min(ready, key=lambda runner: self._loss(now, runner, line.models, {}))
-                load = now.missing(runner, line.models)
+            chosen = self._forced(now, line)
+            if chosen is not None:
+                runner, load = chosen
                 reason = f"overdue: not served for {line.unserved:.0f} s; loads for {load:.1f} s"
-                return Decision(line.head, runner.name, reason, load, is_overdue=load > 0)
+                return Decision(line.head, runner.name, reason, load, is_forced=load > 0)
         return None
+
+    def _forced(self, now: Snapshot, line: Line) -> tuple[RunnerNow, float] | None:
+        """The idle runner that takes a line's head whatever else waits, and what it loads for it."""
+        able = [
+            (self._loss(now, runner, line.models, {}), load, runner)
+            for name, runner in now.idle.items()
+            if name in line.runners
+            and ((load := now.missing(runner, line.models)) == 0 or runner.residence >= self.residence * load)
+        ]
+        _, load, runner = min(able, key=lambda each: each[0], default=(None, 0.0, None))
+        return None if runner is None else (runner, load)
+
+    # owed
+
+    def _owed(self, now: Snapshot) -> Decision | None:
+        """Of the lines that are due before what an idle runner has loaded, the first one that is owed a switch."""
+        if not now.idle:
+            return None
+        before: list[Line] = []
+        for line in now.lines:
+            if self._warm_names(now, line) & now.idle.keys():
+                return self._first_owed(now, before, line) if before else None
+            before.append(line)
+        return None
+
+    def _first_owed(self, now: Snapshot, before: list[Line], instead: Line) -> Decision | None:
+        for line in before:
+            lag = line.lags_behind(instead)
+            if lag <= 0:
+                continue
+            chosen = self._forced(now, line)
+            if chosen is None:
+                continue
+            runner, load = chosen
+            soonest = min((now.by_name[name].ready_in for name in self._warm_names(now, line)), default=math.inf)
+            if lag > self.hurt_most * load and soonest > load:
+                reason = f"its owner is {lag:.0f} s of GPU time behind; loads for {load:.1f} s"
+                return Decision(line.head, runner.name, reason, load, is_forced=True)
+        return None
+
+    @staticmethod
+    def _warm_names(now: Snapshot, line: Line) -> Set[str]:
+        """The runners that fit and have the line's models loaded."""
+        warm = now.warm_for(line.models)
+        return (line.runners if warm is None else line.runners & warm) & now.by_name.keys()
 
     # warm
 

@@ -88,6 +88,9 @@ def test_what_a_job_took_in_truth_is_settled():
     assert shares.tags("b", "")[0] == 1.0, "tags do not fall"
     shares.begin("b", "", 1.0, 1.0)
     assert shares.tags("b", "")[0] == 1.5, "the credit is used up"
+    shares.settle("b", "", -5.0, 1.0)
+    shares.begin("b", "", 1.0, 1.0)
+    assert 1.5 < shares.tags("b", "")[0] < 1.7, "whoever is served moves on"
 
 
 def test_nobody_saves_up_while_away():

@@ -156,7 +156,7 @@ def test_the_last_copy_of_a_model_to_be_kept_stays():
     two = snapshot([runner("gpu-0", "b"), runner("gpu-1", "b")], [line("x", "a")])
     assert WarmFirst(keep=frozenset({"b"})).pick(two) is not None
     late = snapshot([runner("gpu-0", "b")], [line("x", "a", unserved=1_000)])
-    assert WarmFirst(keep=frozenset({"b"})).pick(late).is_overdue
+    assert WarmFirst(keep=frozenset({"b"})).pick(late).is_forced
 
 
 def test_light_models_throw_nothing_out():
