@@ -1,8 +1,9 @@
 """What a request presents: where a token may stand in it. Whether it is taken is decided in ``gate``.
 
 Order of what counts, the first that has a token's form: ``Authorization``, as bearer or as the password of basic
-authentication (the user, where there is no password); ``X-API-Key``; ``token`` in the query of a websocket. Then the session's
-cookie. Credentials of another form are somebody else's, a proxy's perhaps, and matter only where there is nothing else.
+authentication (the user, where there is no password); ``X-API-Key``; ``token`` in the query of a websocket. Then the
+session's cookie. Credentials of another form are somebody else's, a proxy's perhaps, and matter only where there is
+nothing else.
 """
 
 from __future__ import annotations
