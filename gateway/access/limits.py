@@ -66,7 +66,10 @@ class Limits:
 
     def body_bytes(self, identity: Identity) -> int | None:
         """How large a request of this caller may be, beside what holds for all."""
-        return self._config.body_bytes if identity.token is not None else None
+        if identity.token is None:
+            return None
+        own = identity.token.limits.body_bytes
+        return self._config.body_bytes if own is None else own
 
     def of_owner(self, owner: str) -> OwnerLimits:
         """What an owner may have at a time."""
@@ -112,5 +115,3 @@ def _most(given: Iterable[int | None], otherwise: int | None) -> int | None:
     """The most generous of an owner's tokens; the configuration's where they say nothing, or there are none."""
     effective = [otherwise if value is None else value for value in given] or [otherwise]
     return None if None in effective else max(value for value in effective if value is not None)
-
-

@@ -163,6 +163,7 @@ class LimitsTold(Told):
     pending: int | None
     running: int | None
     sockets: int | None
+    body_bytes: int | None
 
 
 class HookTold(Told):

@@ -50,6 +50,7 @@ def create(
     pending: Annotated[int | None, typer.Option(help="Jobs that may wait.")] = None,
     running: Annotated[int | None, typer.Option(help="Jobs that may run.")] = None,
     sockets: Annotated[int | None, typer.Option(help="Websockets that may be open.")] = None,
+    body_bytes: Annotated[int | None, typer.Option(help="Bytes of one request.")] = None,
     expires_in_days: Annotated[float | None, typer.Option(help="When it runs out; never without.")] = None,
     config: ConfigOption = Path("config.yaml"),
     url: UrlOption = None,
@@ -57,7 +58,13 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a token, and show it this once."""
-    limits = {"rate": rate, "pending": pending, "running": running, "sockets": sockets}
+    limits = {
+        "rate": rate,
+        "pending": pending,
+        "running": running,
+        "sockets": sockets,
+        "body_bytes": body_bytes,
+    }
     body = {
         "name": name,
         "owner": owner,

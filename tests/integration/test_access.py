@@ -124,7 +124,7 @@ class TestAdmins:
         body = {"name": "ci", "owner": "robots", "tags": ["sdxl"], "limits": {"pending": 3}, "expires_in_days": 1}
         made = await admin.call("POST", "/tokens", 201, json=body)
         assert (made["owner"], made["scopes"], made["state"]) == ("robots", ["run"], "live")
-        assert made["limits"] == {"rate": None, "pending": 3, "running": None, "sockets": None}
+        assert made["limits"] == {"rate": None, "pending": 3, "running": None, "sockets": None, "body_bytes": None}
         assert await status_of(pool, http, **bearer(made["token"])) == 200
         seen = await admin.call("GET", f"/tokens/{made['id']}")
         assert "token" not in seen
@@ -287,6 +287,23 @@ class TestLogin:
         headers = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
         async with http.post(f"{pool.base}/gateway/login", data={"token": token}, headers=headers) as answer:
             assert answer.status == 403
+
+    async def test_under_a_prefix_behind_a_proxy_with_tls(self, tmp_path, http):
+        server = {"port": 0, "prefix": "/comfy", "trusted_proxies": ["127.0.0.0/8"]}
+        async with guarded_pool(tmp_path, 0, config={"server": server}) as pool:
+            url = f"{pool.base}/comfy"
+            async with http.get(f"{url}/queue?a=b", headers={"Accept": "text/html"}, allow_redirects=False) as answer:
+                assert answer.headers["Location"] == "/comfy/gateway/login?next=%2Fcomfy%2Fqueue%3Fa%3Db"
+            async with http.get(f"{url}/gateway/login") as page:
+                assert 'action="/comfy/gateway/login"' in await page.text()
+            form = {"token": await token_of(pool, "alice")}
+            proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+            async with http.post(f"{url}/gateway/login", data=form, headers=proxied, allow_redirects=False) as answer:
+                assert answer.headers["Location"] == "/comfy/"
+                cookie = answer.cookies[SESSION_COOKIE]
+                assert (cookie["path"], cookie["secure"], cookie["httponly"]) == ("/comfy/", True, True)
+            (line,) = await pool.rooms.access.trail.page(limit=1)
+            assert (line.action, line.address) == ("login", "203.0.113.9")
 
 
 class TestWebsockets:

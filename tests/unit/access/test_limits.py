@@ -98,4 +98,5 @@ def test_sockets_are_counted_while_they_are_open():
 def test_bodies_are_bounded_for_tokens_only():
     found = limits(body_bytes=2_048)
     assert found.body_bytes(Identity.of(token())) == 2_048
+    assert found.body_bytes(Identity.of(token(body_bytes=4_096))) == 4_096
     assert found.body_bytes(Identity("", frozenset())) is None
