@@ -25,6 +25,7 @@ _IN_TEXT = (
     (re.compile(rf"((?P<q>\\?[\"']){_KEYS}(?P=q)\s*:\s*(?P=q))(?:(?!(?P=q)).)+", re.IGNORECASE), rf"\1{REDACTED}"),
     (re.compile(r"\bcg[ws]_[A-Za-z0-9_-]{16,}"), REDACTED),  # the gateway's own tokens and sessions
     (re.compile(r"\bcomfyui-[0-9a-f]{32,}"), REDACTED),  # Comfy's API keys
+    (re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"), REDACTED),  # JSON web tokens, such as Comfy's logins
 )
 
 
@@ -37,10 +38,10 @@ class KnownSecrets:
 
     def add(self, values: Iterable[str]) -> None:
         """From now on these are masked, also where they are percent-encoded or within JSON."""
-        for value in values:
-            for form in _forms(value):
-                self._values.pop(form, None)
-                self._values[form] = None
+        new = {form: None for value in values for form in _forms(value) if form not in self._values}
+        if not new:
+            return
+        self._values.update(new)
         while len(self._values) > KNOWN_MOST:
             del self._values[next(iter(self._values))]
         longest_first = sorted(self._values, key=len, reverse=True)

@@ -17,6 +17,7 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from gateway.redaction import KNOWN
 from gateway.runners.addresses import EndpointRules
 from gateway.runners.errors import RunnerAmbiguous, RunnerMisanswered, RunnerUnreachable
 
@@ -90,6 +91,7 @@ class RunnerClient:
         self._idle = asyncio.Event()
         self._idle.set()
         self._headers = dict(headers)
+        KNOWN.add(headers.values())
         self._connect_seconds = connect_seconds
         self._connector = rules.connector if rules is not None else aiohttp.TCPConnector
         self._session: aiohttp.ClientSession | None = None

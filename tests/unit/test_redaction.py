@@ -44,6 +44,7 @@ def test_values(value, expected):
         ('"{\\"auth_token_comfy_org\\":\\"abc\\"}"', f'"{{\\"auth_token_comfy_org\\":\\"{REDACTED}\\"}}"'),
         (f"who is {TOKEN}?", f"who is {REDACTED}?"),
         ("comfyui-" + "0a" * 32, REDACTED),
+        ("as eyJhbGciOiJub25l.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl said", f"as {REDACTED} said"),
     ],
 )
 def test_credentials_within_text(text, expected):

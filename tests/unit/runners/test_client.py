@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 
 from gateway.config import AddressesConfig
+from gateway.redaction import redact_text
 from gateway.runners.addresses import EndpointRules
 from gateway.runners.client import RunnerClient
 from gateway.runners.errors import RunnerAmbiguous, RunnerMisanswered, RunnerUnreachable
@@ -76,6 +77,11 @@ async def test_the_runners_headers_go_with_every_request(client, server):
     assert [headers["X-Key"] for _, _, headers, _ in server.requests] == ["secret"] * 4
     assert server.requests[1][2]["X-More"] == "1"
     assert server.requests[1][3] == b'{"a":1}'
+
+
+async def test_the_runners_headers_are_masked_in_logs():
+    RunnerClient("gpu-0", "http://gpu.example", {"X-Anything": "hunter2hunter2"})
+    assert redact_text("it said hunter2hunter2") == "it said [redacted]"
 
 
 async def test_refused_is_certainly_not_delivered(unused_tcp_port):
