@@ -291,7 +291,7 @@ class TestLogin:
     async def test_under_a_prefix_behind_a_proxy_with_tls(self, tmp_path, http):
         server = {"port": 0, "prefix": "/comfy", "trusted_proxies": ["127.0.0.0/8"]}
         async with guarded_pool(tmp_path, 0, config={"server": server}) as pool:
-            url = f"{pool.base}/comfy"
+            url = pool.base
             async with http.get(f"{url}/queue?a=b", headers={"Accept": "text/html"}, allow_redirects=False) as answer:
                 assert answer.headers["Location"] == "/comfy/gateway/login?next=%2Fcomfy%2Fqueue%3Fa%3Db"
             async with http.get(f"{url}/gateway/login") as page:
