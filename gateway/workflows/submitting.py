@@ -16,7 +16,6 @@ vanishes; its workflow hears so, and is submitted again to learn why.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -39,7 +38,7 @@ from gateway.storage.workflows import WorkflowRow
 from gateway.workflows.placeholders import fill
 from gateway.workflows.verdict import Accepted, Later, Refused, Verdict, verdict_of
 
-AT_ONCE = 16  # submissions under way
+AT_ONCE = 16  # submissions of one owner under way: what hangs is to hold up nobody else
 PAUSE_SECONDS = 1.0  # before the first of the tries again; it doubles
 PAUSE_MOST_SECONDS = 8.0
 
@@ -47,20 +46,18 @@ log = structlog.get_logger(__name__)
 
 
 class Submitter:
-    """Submits workflows in their order, several at a time."""
+    """Submits workflows: those of one owner in their order, several at a time."""
 
     def __init__(self, db: Database, jobs: Jobs, clock: Clock) -> None:
         self._db = db
         self._jobs = jobs
         self._clock = clock
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._waiting: dict[str, str] = {}  # those in the queue, in a pause or under way, with their owners
+        self._waiting: dict[str, str] = {}  # those without an answer, with their owners
         self._under_way: set[str] = set()
         self._unvalidated: set[str] = set()  # their jobs are there, and no runner has validated them
-        self._tries: Counter[str] = Counter()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by owner
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._pauses: set[asyncio.TimerHandle] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         jobs.registry.watchers.append(self)
 
     async def start(self) -> None:
@@ -72,22 +69,21 @@ class Submitter:
                 self._unvalidated.add(workflow_id)
             else:
                 self._note(workflow_id)
-        self._tasks = [asyncio.create_task(self._work(), name=f"workflows {number}") for number in range(AT_ONCE)]
 
     async def close(self) -> None:
         """Submits no more; what is cut is taken up at the next start."""
-        for pause in self._pauses:
-            pause.cancel()
+        self._jobs.registry.watchers.remove(self)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._jobs.registry.watchers.remove(self)
 
     def put(self, workflow_id: str, owner: str) -> None:
         """Has a stored workflow submitted."""
         if workflow_id not in self._waiting:
             self._waiting[workflow_id] = owner
-            self._queue.put_nowait(workflow_id)
+            task = asyncio.create_task(self._until_answered(workflow_id, owner), name=f"workflow {workflow_id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def full(self, owner: str) -> str | None:
         """Why no more workflows of an owner are taken now; None: they are."""
@@ -127,25 +123,30 @@ class Submitter:
 
     # one submission
 
-    async def _work(self) -> None:
-        while True:
-            workflow_id = await self._queue.get()
+    async def _until_answered(self, workflow_id: str, owner: str) -> None:
+        turns = self._turns.setdefault(owner, asyncio.Semaphore(AT_ONCE))
+        pause = PAUSE_SECONDS
+        try:
+            while (later := await self._try(workflow_id, turns)) is not None:
+                reason, again = later.reason, pause
+                log.info("workflow.not_yet_submitted", workflow=workflow_id, reason=reason, again_in_seconds=again)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, PAUSE_MOST_SECONDS)
+        finally:
+            del self._waiting[workflow_id]
+
+    async def _try(self, workflow_id: str, turns: asyncio.Semaphore) -> Later | None:
+        async with turns, self._lock(workflow_id):
             self._under_way.add(workflow_id)
             try:
-                async with self._lock(workflow_id):
-                    later = await self._submit(workflow_id)
+                return await self._submit(workflow_id)
             except StorageError as error:
-                later = Later(str(error))
-            except Exception:  # a fault of the gateway's own must not end the worker, nor lose a workflow
+                return Later(str(error))
+            except Exception:  # a fault of the gateway's own must not lose a workflow
                 log.error("workflow.submission_failed", workflow=workflow_id, exc_info=True)
-                later = Later("its submission failed")
+                return Later("its submission failed")
             finally:
                 self._under_way.discard(workflow_id)
-            if later is None:
-                self._tries.pop(workflow_id, None)
-                del self._waiting[workflow_id]
-            else:
-                self._try_again(workflow_id, later)
 
     async def _submit(self, workflow_id: str) -> Later | None:
         row = await rows.load_workflow(self._db, workflow_id)
@@ -180,19 +181,6 @@ class Submitter:
 
     def _note(self, workflow_id: str) -> None:
         self._db.write_behind(rows.answer_workflow(workflow_id, self._clock.wall_ms()))
-
-    def _try_again(self, workflow_id: str, later: Later) -> None:
-        tries = self._tries[workflow_id]
-        self._tries[workflow_id] += 1
-        pause = min(PAUSE_SECONDS * 2.0 ** min(tries, 16), PAUSE_MOST_SECONDS)
-        log.info("workflow.not_yet_submitted", workflow=workflow_id, reason=later.reason, again_in_seconds=pause)
-
-        def again() -> None:
-            self._pauses.discard(handle)
-            self._queue.put_nowait(workflow_id)
-
-        handle = asyncio.get_running_loop().call_later(pause, again)
-        self._pauses.add(handle)
 
     def _lock(self, workflow_id: str) -> asyncio.Lock:
         return self._locks.setdefault(workflow_id, asyncio.Lock())

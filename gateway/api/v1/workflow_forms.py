@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+import pydantic_core
 from aiohttp.web_request import FileField
 from pydantic import BaseModel, ValidationError
 
@@ -49,6 +50,7 @@ async def graph_in(form: Form, name: str) -> dict[str, Any]:
         raise bad_request(f"{name} is larger than {GRAPH_MOST_BYTES >> 20} MiB")
     try:
         value = json_text.loads(content)
+        pydantic_core.to_json(value)  # as it will be told: no half characters, not nested without end
     except ValueError:
         raise bad_request(f"{name} is not valid JSON") from None
     return graph_of(value, name)

@@ -192,4 +192,5 @@ def _fault(seen: WorkflowSeen) -> dict[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    """A text of a runner's, as UTF-8 can say it."""
+    return None if value is None else str(value).encode(errors="replace").decode()

@@ -116,7 +116,7 @@ class TestCreating:
             told = await until(client, await create(client, save_graph(1), tags="Portrait, sdxl,Portrait"), "completed")
             assert told["tags"] == ["Portrait", "sdxl"]
             told = await until(client, await create(client, save_graph(1), tags="portrait"), "invalid")
-            assert told["exception_type"] == "no_runner_available"
+            assert told["exception_type"] == "no_runner_fits"
             assert "gpu-0" in told["exception_message"]
             assert "portrait" in told["exception_message"]
 
@@ -139,6 +139,9 @@ class TestCreating:
             ({"name": ("name.txt", b"x")}, "name must be a text, not a file"),
             ({"workflow_json": None}, "workflow_json is required"),
             ({"workflow_json": ("w.json", b"{")}, "workflow_json is not valid JSON"),
+            ({"workflow_json": ("w.json", b'{"1": "\\ud800"}')}, "workflow_json is not valid JSON"),
+            ({"workflow_json": ("w.json", b"[" * 9_999)}, "workflow_json is not valid JSON"),
+            ({"workflow_json": ("w.json", b'{"1":' * 500 + b"1" + b"}" * 500)}, "workflow_json is not valid JSON"),
             ({"workflow_json": ("w.json", b"[]")}, "workflow_json must be a JSON object"),
             ({"workflow_json": ("w.json", b"{}")}, "workflow_json has no nodes"),
             ({"workflow_json": ("w.json", b'{"nodes": [], "links": []}')}, "editor's format"),

@@ -23,6 +23,7 @@ from support.v1 import (
 
 from gateway.clock import Clock
 from gateway.simulator import Simulator, SimulatorOptions
+from gateway.workflows.submitting import AT_ONCE
 
 
 @pytest.fixture
@@ -301,6 +302,25 @@ class TestWhoseTheyAre:
             message = await refusal(ann, "POST", "/v1/workflow", 429, fields=workflow_fields(save_graph(3)))
             assert "2 of your jobs" in message
             await until(bob, await create(bob, save_graph(4)), "queued")
+
+    async def test_submissions_that_hang_hold_up_no_other_owner(self, tmp_path):
+        async with (
+            v1_pool(tmp_path, 1, config=ACCESS, runners={"tags": ["bobs"]}) as pool,
+            Simulator(SimulatorOptions(name="anns", draw=False)) as simulator,
+            admin_of(pool) as admin,
+            client_of(pool, "ann") as ann,
+            client_of(pool, "bob") as bob,
+        ):
+            body = {"name": "anns", "endpoint": simulator.url, "tags": ["anns"]}
+            await call(admin, "POST", "/v1/runner", 201, json=body)
+            await pool.until(lambda: len(pool.rooms.pool.ready()) == 2)
+            simulator.state.faults.path = "/prompt"
+            simulator.state.faults.hang = True
+            hanging = [await create(ann, save_graph(seed), tags="anns") for seed in range(AT_ONCE + 4)]
+            await completed(bob, save_graph(100), tags="bobs")
+            simulator.state.faults.hang = False
+            for each in hanging:
+                await until(ann, each, "completed")
 
     async def test_without_a_token_it_is_401(self, tmp_path):
         async with v1_pool(tmp_path, 1, config=ACCESS) as pool, aiohttp.ClientSession() as nobody:
