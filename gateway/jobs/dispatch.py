@@ -41,6 +41,7 @@ from gateway.jobs.post import (
     Refused,
     Undelivered,
     drop,
+    in_clients_words,
     interrupt,
     look,
     post,
@@ -169,6 +170,10 @@ class Dispatcher:
     def could_wait_for_one(self, job: Job) -> bool:
         """True when a registered runner would do if it were up and free."""
         return placement.could_become_eligible(job.needs, self.views(), self._judge)
+
+    def unfit(self, job: Job) -> str | None:
+        """Why no runner of the pool could ever run a job, runner by runner; None while one could, up or not."""
+        return placement.stranded(job.needs, self.views(), self._judge, job.refused_by)
 
     def expected(self, jobs: Iterable[Job]) -> dict[str, Expected]:
         """When jobs that have not ended are expected to begin and to end, by id, as far as that can be told."""
@@ -330,6 +335,8 @@ class Dispatcher:
             attempt.behind = self._registry.certainly_before(attempt)
         prompt = _apart(staged.prompt, runner, job.owner)
         outcome = await post(runner, attempt, prompt, at_the_end=at_the_end, timeout=self._post_timeout)
+        if isinstance(outcome, Refused) and staged.replaced:
+            outcome = in_clients_words(outcome, staged.prompt, staged.replaced)
         if isinstance(outcome, Accepted) and outcome.runner_prompt_id != attempt.runner_prompt_id:
             self._registry.answer_to_another_id(attempt, outcome.runner_prompt_id)
             await self.on_another_id(runner, attempt)

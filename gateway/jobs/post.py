@@ -3,7 +3,9 @@ the answer is the callers' to decide."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -42,6 +44,27 @@ class Refused:
             return f"{error['message']}: {error['details']}" if error.get("details") else str(error["message"])
         except (ValueError, TypeError, KeyError):
             return f"status {self.status}"
+
+
+def in_clients_words(refused: Refused, posted: Any, replaced: Mapping[tuple[str, str], Any]) -> Refused:
+    """The refusal with the names of files as the client sent them.
+
+    Args:
+        refused: what the runner said.
+        posted: the graph that it was given.
+        replaced: the client's own values of the inputs that differ in it, by node and input.
+    """
+    body = refused.body
+    for (node_id, name), own in replaced.items():
+        staged = posted[node_id]["inputs"][name]
+        if isinstance(own, str) and isinstance(staged, str):
+            for is_ascii in (True, False):  # as Python's JSON writes it, or another's
+                body = body.replace(_as_json(staged, is_ascii), _as_json(own, is_ascii))
+    return replace(refused, body=body)
+
+
+def _as_json(text: str, is_ascii: bool) -> bytes:
+    return json.dumps(text, ensure_ascii=is_ascii)[1:-1].encode(errors="surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

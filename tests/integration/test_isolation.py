@@ -272,6 +272,8 @@ class TestFiles:
                 status, refusal = await bert.post("/prompt", {"prompt": invert_graph(value)})
                 assert status == 400
                 assert "Invalid image file" in str(refusal)
+                assert "unavailable" not in str(refusal), "told in the client's words"
+                assert value.partition(" ")[0] in str(refusal)
             await done_with(anna, invert_graph("out_00001_.png [output]"))
 
     async def test_masks(self, pool):
