@@ -19,7 +19,7 @@ from gateway.storage.blobs import BlobStore
 Read = Callable[[int, int], Awaitable[AsyncIterator[bytes]]]
 
 _NOSNIFF = {"X-Content-Type-Options": "nosniff"}
-_OCTETS = "application/octet-stream"
+OCTETS = "application/octet-stream"
 _SVG = "image/svg+xml"
 # ComfyUI folder_paths.is_dangerous_content_type; any dialect of XML comes on top.
 _ACTIVE = frozenset(
@@ -35,7 +35,14 @@ _ACTIVE = frozenset(
     }
 )
 _TYPES = mimetypes.MimeTypes()
-for _ending, _type in ((".webp", "image/webp"), (".svg", _SVG), (".avif", "image/avif")):
+for _ending, _type in (
+    (".webp", "image/webp"),
+    (".svg", _SVG),
+    (".avif", "image/avif"),
+    (".xhtml", "application/xhtml+xml"),
+    (".xht", "application/xhtml+xml"),
+    (".shtml", "text/html"),
+):
     _TYPES.add_type(_type, _ending)
 
 
@@ -59,7 +66,7 @@ async def whole(blobs: BlobStore, content_hash: str) -> bytes:
 
 def content_type_of(filename: str) -> str:
     """The MIME type that a name tells."""
-    return _TYPES.guess_type(filename)[0] or _OCTETS
+    return _TYPES.guess_type(filename)[0] or OCTETS
 
 
 def is_active(content_type: str) -> bool:
@@ -83,7 +90,7 @@ def file_headers(request: web.Request, filename: str) -> dict[str, str]:
         return {hdrs.CONTENT_TYPE: content_type, hdrs.CONTENT_DISPOSITION: disposition(filename), **_NOSNIFF}
     shown = content_type == _SVG and request.headers.get("Sec-Fetch-Dest") == "image"
     return {
-        hdrs.CONTENT_TYPE: content_type if shown else _OCTETS,
+        hdrs.CONTENT_TYPE: content_type if shown else OCTETS,
         hdrs.CONTENT_DISPOSITION: disposition(filename, attachment=not shown),
         hdrs.VARY: "Sec-Fetch-Dest",
         hdrs.CACHE_CONTROL: "no-store",

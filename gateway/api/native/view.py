@@ -106,8 +106,8 @@ async def _view_output(request: web.Request, rooms: Services, row: OutputRow) ->
     told = contents.file_headers(request, row.filename)
     if _drawing(request) is not None:  # the runner encodes the picture anew
         told = {hdrs.CONTENT_DISPOSITION: contents.disposition(row.filename)}
-    elif not contents.is_active(contents.content_type_of(row.filename)):
-        del told[hdrs.CONTENT_TYPE]  # the runner's
+    elif not contents.is_active(kind := contents.content_type_of(row.filename)) and kind != contents.OCTETS:
+        del told[hdrs.CONTENT_TYPE]  # the runner's, of an ending that is known to be harmless
     return await relay(request, runner, "/view", params=params, answer_headers=told | concerning)
 
 
