@@ -25,8 +25,8 @@ WorkflowName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Tags = Annotated[list[Tag], Field(max_length=32)]
 FORM_FIELDS = (
     "A text field `$<key>` for every `$text(<key>)`, a file field `$<name>` for every `$file(<name>)`, a text field "
+    "`#<name>` for every `#choice(<name>)`."
 )
-FORM_FIELDS += "`#<name>` for every `#choice(<name>)`."
 
 
 class Workflow(View):
