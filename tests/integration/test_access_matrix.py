@@ -126,6 +126,13 @@ ROUTES = {
     "GET /gateway/api/audit": Row("/gateway/api/audit", 403, 403),
     "GET /gateway/api/docs": Row("/gateway/api/docs"),
     "GET /gateway/api/openapi.json": Row("/gateway/api/openapi.json"),
+    "GET /gateway/api/webhooks/deliveries": Row("/gateway/api/webhooks/deliveries"),
+    "GET /gateway/api/webhooks/deliveries/{id}": Row("/gateway/api/webhooks/deliveries/{nobody}", 404, 404, 404),
+    "POST /gateway/api/webhooks/deliveries/{id}/replay": Row(
+        "/gateway/api/webhooks/deliveries/{nobody}/replay", 404, 404, 404
+    ),
+    "GET /gateway/api/webhooks/secret": Row("/gateway/api/webhooks/secret"),
+    "POST /gateway/api/webhooks/secret": Row("/gateway/api/webhooks/secret", 201, 201, 201),
     # /v1
     "GET /v1/user": Row("/v1/user"),
     "GET /v1/runner": Row("/v1/runner", 403, 403),
