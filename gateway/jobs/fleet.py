@@ -101,6 +101,7 @@ class Fleet:
         self._turned: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._retiring: set[asyncio.Task[None]] = set()
         self._applying = asyncio.Lock()
+        self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of each runner
         registry.watchers.append(self)
 
     # Watcher
@@ -163,9 +164,13 @@ class Fleet:
 
     async def change(self, config: RunnerConfig) -> None:
         """Gives the runner of that name another configuration. Raises UnknownRunner."""
-        async with self._applying:
-            runner = self._staying(config.name)
-            change = compare(runner.config, config)
+        await self.settle(config.name, lambda: config)
+
+    async def settle(self, name: str, wanted: Callable[[], RunnerConfig]) -> None:
+        """As `change`, for a configuration that may change until its turn has come. Raises UnknownRunner."""
+        async with self._changing[name]:
+            runner = self._staying(name)
+            change = compare(runner.config, wanted())
             if change is not None:
                 await self._change(runner, change)
 
@@ -181,25 +186,25 @@ class Fleet:
         async with self._applying:
             staying = [runner.config for runner in self._pool if not self._is_removed(runner.name)]
             changes = difference(staying, wanted())
-            await asyncio.gather(*(self._apply(change) for change in changes))
+            await asyncio.gather(*(self._apply(change, wanted) for change in changes))
             self._pool.arrange([config.name for config in wanted()])
         self._dispatcher.schedule()
         return changes
 
-    async def _apply(self, change: Change) -> None:
+    async def _apply(self, change: Change, wanted: Callable[[], Sequence[RunnerConfig]]) -> None:
         log.info("runner.changed", runner=change.name, change=change.kind.value, keys=list(change.keys))
-        runner = self._pool.get(change.name)
-        if runner is None:
+        if self._pool.get(change.name) is None:
             self.add(change.config)
-        elif change.kind is ChangeKind.REMOVED:
-            self.remove(change.name)
-        elif change.kind is ChangeKind.ADDED:  # it was about to leave
-            self._stay(change.name)
-            back = compare(runner.config, change.config)
-            if back is not None:
-                await self._change(runner, back)
-        else:
-            await self._change(runner, change)
+            return
+        with suppress(UnknownRunner):  # it was removed by another move meanwhile
+            if change.kind is ChangeKind.REMOVED:
+                self.remove(change.name)
+                return
+            if change.kind is ChangeKind.ADDED:  # it was about to leave
+                self._stay(change.name)
+            await self.settle(
+                change.name, lambda: next((each for each in wanted() if each.name == change.name), change.config)
+            )
 
     async def _change(self, runner: Runner, change: Change) -> None:
         if change.kind is ChangeKind.RECONNECTED:
@@ -296,6 +301,7 @@ class Fleet:
                 await self._rescue(runner.name)
         self._pool.remove(runner.name)
         del self._leaving[runner.name]
+        self._changing.pop(runner.name, None)
         log.info("runner.removed", runner=runner.name)
         self._retire(runner.retire(self._drain_seconds))
         self._dispatcher.schedule()

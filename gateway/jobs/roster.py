@@ -196,7 +196,7 @@ class Roster:
             if (changed.name, config) == (entry.name, entry.config):
                 return entry
             await (self._change_status(changed) if entry.is_configured else self._store(changed))
-        await self.fleet.change(changed.config)
+        await self.fleet.settle(entry.key, lambda: self._wanted(changed))
         return changed
 
     async def remove(self, id: UUID, seconds: float | None = None) -> None:  # noqa: A002
@@ -214,6 +214,11 @@ class Roster:
             del self._made[id]
             with suppress(UnknownRunner):  # a reload has seen the list without it before
                 self.fleet.remove(entry.key, seconds)
+
+    def _wanted(self, entry: Entry) -> RunnerConfig:
+        """What is wanted of a runner by now: the newest word counts, whichever move has its turn first."""
+        newest = self._made.get(entry.id) or self._configured.get(entry.key)
+        return (newest or entry).config
 
     async def _store(self, entry: Entry) -> None:
         KNOWN.add(secrets_of(entry.config))

@@ -526,3 +526,29 @@ async def test_a_run_that_was_cut_off_is_taken_up_under_its_id(api, spare):
     again = await api.post("/v1/runner", {"name": "a", "endpoint": spare.url}, 201, headers=key)
     assert again["id"] == first["id"]
     assert (await api.get("/v1/runner"))["total"] == 2
+
+
+# at once
+
+
+async def test_a_change_that_waits_for_a_runner_holds_up_no_other_and_the_last_word_counts(tmp_path, spare):
+    async with gateway_api(tmp_path, 2) as api, Client.connected(api.base) as client:
+        runners = {each["key"]: f"/v1/runner/{each['id']}" for each in (await api.get("/v1/runner"))["runners"]}
+        made = await api.post("/v1/runner", {"name": "spare", "endpoint": spare.url}, 201)
+        await up(api, made)
+        for path in runners.values():
+            await api.put(path, {"status": "disabled"})
+        spare.faults.update({"path": "/prompt", "hang": True})
+        posting = asyncio.create_task(client.submit(save_graph(1)))
+        await api.pool.until(lambda: api.pool.rooms.jobs.registry.attempts_on("spare"))
+        path = f"/v1/runner/{made['id']}"
+        moving = asyncio.create_task(api.put(path, {"headers": {"X-Key": "value"}}))
+        await api.pool.until(lambda: api.pool.rooms.pool.get("spare").config.status == "disabled")
+        assert (await api.put(runners["gpu-0"], {"status": "active"}))["status"] == "active"
+        last = asyncio.create_task(api.put(path, {"tags": ["last"]}))
+        await api.pool.until(lambda: api.pool.rooms.roster.get(uuid.UUID(made["id"])).config.tags == ("last",))
+        spare.faults.clear()
+        await asyncio.gather(moving, last, posting)
+        config = api.pool.rooms.pool.get("spare").config
+        assert (config.tags, config.status) == (("last",), "active")
+        assert config.plain_headers() == {"X-Key": "value"}

@@ -38,8 +38,8 @@ class NotedFleet:
     def add(self, config):
         self.added.append(config)
 
-    async def change(self, config):
-        self.changed.append(config)
+    async def settle(self, name, wanted):
+        self.changed.append(wanted())
 
     def remove(self, name, seconds):
         if name in self.leaving_names:
