@@ -116,9 +116,9 @@ class Learner:
         models, known = job.needs.models, estimates.estimate(job.profile, job.needs.models)
         worked = max(LEAST_SECONDS, whole - timing.loading)
         unaccounted = timing.unaccounted
-        if known.count >= ENOUGH and models and worked > known.high / speed:
-            hidden = worked - known.seconds / speed
-            if hidden > sum(memory.load(model) for model in models) / 2:
+        if known.count >= ENOUGH and memory.knows_speed(runner.name) and worked > known.high / speed:
+            hidden, load = worked - known.seconds / speed, sum(memory.load(model) for model in models)
+            if load / 2 < hidden < load * 2:
                 unaccounted, worked = unaccounted + hidden, worked - hidden  # loaded where no message tells
         memory.ran(runner.name, models, timing.loaded, unaccounted)
         self._scheduler.worked(runner.name, worked)

@@ -21,6 +21,7 @@ REMEMBERED = 64  # models of one runner
 MODELS_MOST = 5_000
 FIRST_GUESS = 2  # models that a runner is thought to keep until it is known
 LOADED = 0.4  # of the known load time: less is no load
+TIMED_ENOUGH = 5
 SPEED_SPAN = 50.0  # a runner is at most so many times faster or slower than another
 
 
@@ -58,6 +59,11 @@ class Memory:
         """How much faster than a runner of speed 1 it is."""
         known = self.runners.get(runner)
         return otherwise if known is None or known.speed is None else known.speed
+
+    def knows_speed(self, runner: str) -> bool:
+        """Whether its speed was drawn from more than a job or two."""
+        known = self.runners.get(runner)
+        return known is not None and known.timed >= TIMED_ENOUGH
 
     def load(self, model: str) -> float:
         """How long it takes to load."""
