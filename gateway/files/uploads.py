@@ -123,6 +123,10 @@ class Uploads:
             for row in folder.values()
         ]
 
+    def rows_in(self, type: str, subfolder: str, owner: str = "") -> list[UploadRow]:  # noqa: A002
+        """The owner's uploads in one folder."""
+        return list(self._folders.get((owner, type, names.normal_subfolder(subfolder)), {}).values())
+
     def older_than(self, time_ms: int, type: str) -> list[UploadRow]:  # noqa: A002
         """Everyone's uploads of a type that have not been written since."""
         return [
@@ -138,7 +142,7 @@ class Uploads:
         return self.find(type, subfolder, filename, owner) is not None
 
     def owners(self) -> set[str]:
-        """Who has, or had, uploads."""
+        """Who has uploads."""
         return {owner for owner, _, _ in self._folders}
 
     def uses(self, content_hash: str) -> bool:
@@ -207,7 +211,10 @@ class Uploads:
             if self._folders.get(folder, {}).get(row.filename) != row:
                 return
             await self._db.write(delete_upload(row.owner, row.type, row.subfolder, row.filename))
-            self._folders.get(folder, {}).pop(row.filename, None)
+            there = self._folders.get(folder, {})
+            there.pop(row.filename, None)
+            if not there:
+                self._folders.pop(folder, None)
 
     def _add(self, row: UploadRow) -> None:
         self._folders.setdefault((row.owner, row.type, row.subfolder), {})[row.filename] = row

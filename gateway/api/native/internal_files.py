@@ -21,9 +21,7 @@ async def get_files(request: web.Request) -> web.Response:
     rooms = services(request)
     owner = caller_of(request).owner
     made = ((row.created_at, row.filename) for row in rooms.outputs.newest(kind, "", owner))
-    sent = sorted(
-        ((row.modified_at, row.filename) for row in rooms.uploads.rows(kind, owner) if not row.subfolder), reverse=True
-    )
+    sent = sorted(((row.modified_at, row.filename) for row in rooms.uploads.rows_in(kind, "", owner)), reverse=True)
     both = merge(made, sent, key=itemgetter(0), reverse=True)
     newest_first = dict.fromkeys(name for _, name in both if not name.startswith("."))
     return answers.json([f"{name} [{kind}]" for name in newest_first])

@@ -84,6 +84,9 @@ async def test_owners_are_apart(uploads):
     await uploads.delete(uploads.find("input", "", "x.png", "anna"))
     assert not uploads.is_taken("input", "", "x.png", "anna")
     assert uploads.is_taken("input", "", "x.png", "bert")
+    assert uploads.owners() == {"bert"}
+    assert [row.owner for row in uploads.rows_in("input", "", "bert")] == ["bert"]
+    assert uploads.rows_in("input", "", "anna") == uploads.rows_in("input", "sub", "bert") == []
 
 
 async def test_listings(uploads):
