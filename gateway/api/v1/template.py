@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from gateway.access.callers import caller_of
 from gateway.api.idempotency import new_id
 from gateway.api.services import services
+from gateway.api.terms import terms_of
 from gateway.api.v1.endpoint import endpoint
 from gateway.api.v1.errors import not_found
 from gateway.api.v1.forms import Form
@@ -19,7 +20,7 @@ from gateway.api.v1.models import Request, View, at
 from gateway.api.v1.pagination import Page
 from gateway.api.v1.user import user_id
 from gateway.api.v1.workflow import MAKING
-from gateway.api.v1.workflow_forms import check_tags, fields_of, given_in, graph_in, refusals
+from gateway.api.v1.workflow_forms import fields_of, given_in, graph_in, refusals
 from gateway.api.v1.workflow_models import FORM_FIELDS, Tags, Workflow, WorkflowName, created
 from gateway.storage.templates import TemplateRow
 from gateway.workflows.placeholders import placeholders
@@ -165,14 +166,14 @@ async def run_template(request: web.Request, template_id: UUID, form: Form) -> W
     """Makes a workflow from a template, and runs it."""
     caller = caller_of(request)
     fields = fields_of(form, RunFields)
-    tags = check_tags(caller, fields.tags)
     row = await _visible(request, template_id, fields.version)
     draft = Draft(
         str(new_id(request)),
         caller.owner,
         fields.name or row.name,
         body_of(row),
-        tags,
+        tags=fields.tags,
+        terms=terms_of(request),
         template=(row.id, row.version),
     )
     with refusals():

@@ -9,10 +9,11 @@ from aiohttp import web
 from gateway.access.callers import caller_of
 from gateway.api.idempotency import new_id
 from gateway.api.services import services
+from gateway.api.terms import terms_of
 from gateway.api.v1.endpoint import endpoint
 from gateway.api.v1.errors import bad_request, not_found
 from gateway.api.v1.forms import Form
-from gateway.api.v1.workflow_forms import check_tags, fields_of, given_in, graph_in, refusals
+from gateway.api.v1.workflow_forms import fields_of, given_in, graph_in, refusals
 from gateway.api.v1.workflow_models import (
     FullWorkflow,
     RerunFields,
@@ -49,10 +50,9 @@ async def create_workflow(request: web.Request, form: Form) -> Workflow:
     """
     caller = caller_of(request)
     fields = fields_of(form, WorkflowFields)
-    tags = check_tags(caller, fields.tags)
     with refusals():
         graph = await graph_in(form, "workflow_json")
-        draft = Draft(str(new_id(request)), caller.owner, fields.name, graph, tags)
+        draft = Draft(str(new_id(request)), caller.owner, fields.name, graph, tags=fields.tags, terms=terms_of(request))
         given = given_in(form, but={"name", "tags", "workflow_json"})
         seen = await services(request).workflows.create(draft, given)
     return created(request, seen)
@@ -101,7 +101,6 @@ async def rerun_workflow(request: web.Request, workflow_id: UUID, form: Form) ->
     fields = fields_of(form, RerunFields)
     seen = await visible(request, workflow_id)
     row = seen.row
-    tags = check_tags(caller, json_text.loads(row.tags) if fields.tags is None else fields.tags)
     template = (
         None if row.template_id is None or row.template_version is None else (row.template_id, row.template_version)
     )
@@ -111,7 +110,8 @@ async def rerun_workflow(request: web.Request, workflow_id: UUID, form: Form) ->
             caller.owner,
             fields.name or row.name,
             json_text.loads(row.graph),
-            tags,
+            tags=json_text.loads(row.tags) if fields.tags is None else fields.tags,
+            terms=terms_of(request),
             template=template,
         )
         made = await services(request).workflows.rerun(seen, draft, given_in(form, but={"name", "tags"}))

@@ -11,7 +11,6 @@ import pydantic_core
 from aiohttp.web_request import FileField
 from pydantic import BaseModel, ValidationError
 
-from gateway.access.callers import Caller
 from gateway.api.v1.errors import ApiError, bad_request, of_validation
 from gateway.api.v1.forms import Form, chunks
 from gateway.comfyui import json_text
@@ -34,7 +33,7 @@ def fields_of(form: Form, model: type[Fields]) -> Fields:
     if as_file is not None:
         raise bad_request(f"{as_file} must be a text, not a file")
     if "tags" in given:
-        given["tags"] = [tag for part in given["tags"].split(",") if (tag := part.strip())]
+        given["tags"] = list(dict.fromkeys(tag for part in given["tags"].split(",") if (tag := part.strip())))
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -61,15 +60,6 @@ def given_in(form: Form, *, but: set[str]) -> Given:
     texts = {name: text for name, text in form.texts.items() if name not in but}
     files = {name: _new_file(file) for name, file in form.files.items() if name not in but}
     return Given(texts, files)
-
-
-def check_tags(caller: Caller, tags: list[str]) -> list[str]:
-    """The tags, each once. Raises ApiError: 403 for one that the caller's token may not ask for."""
-    allowed = caller.token.tags if caller.token is not None else ()
-    foreign = [tag for tag in tags if allowed and tag not in allowed]
-    if foreign:
-        raise ApiError(403, f"the token may not ask for the tag {foreign[0]}")
-    return list(dict.fromkeys(tags))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from support.v1 import (
     workflow_fields,
 )
 
+from gateway.access.token import Token
 from gateway.clock import Clock
 from gateway.simulator import Simulator, SimulatorOptions
 from gateway.workflows.submitting import AT_ONCE
@@ -48,6 +49,12 @@ async def fetch(url, status=200, **headers):
     async with aiohttp.ClientSession() as nobody, nobody.get(url, headers=headers) as answer:
         assert answer.status == status, await answer.text()
         return answer, await answer.read()
+
+
+async def call_plain(client, url):
+    async with client.http.get(url) as answer:
+        assert answer.status == 200
+        return await answer.json()
 
 
 async def source_of(client, workflow_id):
@@ -302,6 +309,17 @@ class TestWhoseTheyAre:
             message = await refusal(ann, "POST", "/v1/workflow", 429, fields=workflow_fields(save_graph(3)))
             assert "2 of your jobs" in message
             await until(bob, await create(bob, save_graph(4)), "queued")
+
+    async def test_the_tags_of_a_token_and_of_a_base_url_hold_for_its_workflows(self, tmp_path):
+        async with v1_pool(tmp_path, 1, config=ACCESS, runners={"tags": ["a", "b", "c"]}) as pool:
+            wanted = Token("", "x", "ann", frozenset({"run"}), 0, tags=("b",))
+            token = (await pool.rooms.access.tokens.create(wanted))[1]
+            async with Client.connected(pool.base, token=token) as ann:
+                ann.base = f"{pool.base}/tags/c"
+                told = await until(ann, await create(ann, save_graph(1), tags="a"), "completed")
+                assert told["tags"] == ["a"]
+                job = await call_plain(ann, f"{pool.base}/gateway/api/jobs/{told['prompt_id']}")
+                assert set(job["tags"]) == {"a", "b", "c"}
 
     async def test_submissions_that_hang_hold_up_no_other_owner(self, tmp_path):
         async with (
