@@ -104,6 +104,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         hub.live = jobs
         hub.on_told = jobs.told
         jobs.submissions.runs_alone = hub.runs_alone
+        access.on_change = jobs.dispatcher.schedule  # owners may have more at runners than before
         jobs.registry.running_most = lambda owner: limits.of_owner(owner).running
         jobs.submissions.share_of = _shares(access.tokens, config.scheduling.weights)
         jobs.submissions.pending_most = lambda owner: limits.of_owner(owner).pending

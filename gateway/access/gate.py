@@ -14,7 +14,7 @@ from time to time: noticing what others changed, closing the websockets of dead 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -56,7 +56,8 @@ class Gate:
         self._sockets: dict[int, tuple[web.Request, Identity]] = {}  # by the id of the request
         self._next_look: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self.tokens.on_change = self.close_dead_sockets
+        self.tokens.on_change = self._tokens_changed
+        self.on_change: Callable[[], None] = lambda: None  # called when tokens, and so limits, have changed
 
     async def start(self) -> None:
         """Reads tokens and sessions, and begins to watch them. Raises StorageError."""
@@ -133,6 +134,10 @@ class Gate:
             yield
         finally:
             del self._sockets[id(request)]
+
+    def _tokens_changed(self) -> None:
+        self.close_dead_sockets()
+        self.on_change()
 
     def close_dead_sockets(self) -> None:
         """Closes the websockets of those who would not get in any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import aiohttp
 import pytest
 from support import nodes
@@ -120,6 +122,21 @@ class TestJobs:
                 assert max(most) == 2
                 assert list(await bert.get("/history")) == his
                 assert sorted(await anna.get("/history")) == sorted(hers)
+
+    async def test_a_limit_that_is_raised_lets_jobs_go_at_once(self, tmp_path):
+        async with guarded_pool(tmp_path, 3, runners={"prefetch": 0}) as pool:
+            secret = await token_of(pool, "anna", limits=TokenLimits(running=1))
+            async with Client.connected(pool.base, token=secret) as anna:
+                pause(pool)
+                for seed in range(3):
+                    await anna.submit(save_graph(seed))
+                registry, tokens = pool.rooms.jobs.registry, pool.rooms.access.tokens
+                assert registry.held_of_owner("anna") == 1
+                (token,) = tokens.live_of("anna")
+                await tokens.change(replace(token, limits=TokenLimits(running=2)))
+                assert registry.held_of_owner("anna") == 2
+                resume(pool)
+                await pool.until(lambda: not registry.taken)
 
     async def test_what_must_wait_is_validated_all_the_same(self, tmp_path):
         async with guarded_pool(tmp_path, 2, runners={"prefetch": 0}) as pool:
