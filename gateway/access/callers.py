@@ -118,16 +118,17 @@ class Browsers:
         client_id = request.query.get("clientId")
         return frozenset({client_id}) if client_id else None
 
-    def runner(self, request: web.Request, pool: Pool, *, binds: bool = True) -> Runner | None:
+    def runner(self, request: web.Request, pool: Pool, scope: str = "", *, binds: bool = True) -> Runner | None:
         """The runner that the browser is bound to: the primary of the time when one was first needed.
 
         It stays bound when another runner becomes the primary, since custom nodes keep state on theirs, and moves only
         when something is asked while its runner is down; ``binds`` is False for a mere look. Without a cookie: the
-        primary. None: no runner is up.
+        primary. None: no runner is up. Each ``scope``, a part of the pool, has a binding of its own.
         """
         browser = request.cookies.get(BROWSER_COOKIE)
         if not browser:
             return pool.primary
+        browser = f"{browser} {scope}"
         runner = pool.get(self._runners.get(browser, ""))
         if runner is None or not runner.is_ready:
             runner = pool.primary

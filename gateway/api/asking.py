@@ -9,9 +9,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway.access.callers import BROWSERS
 from gateway.access.credentials import path_without_tokens
-from gateway.api.services import services
+from gateway.api.pools import browsers_runner, pool_of
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.runners.runner import Runner
 
@@ -54,7 +53,7 @@ async def ask_all(request: web.Request, path: str) -> Asked:
         NoRunner: none is ready, or all failed.
     """
     asked, path = Asked([], []), path_without_tokens(path)
-    runners = services(request).pool.ready()
+    runners = pool_of(request).ready()
     found = await asyncio.gather(*(_ask(runner, path) for runner in runners), return_exceptions=True)
     for runner, answer in zip(runners, found, strict=True):
         if isinstance(answer, RunnerMisanswered):
@@ -77,7 +76,7 @@ async def _ask(runner: Runner, path: str) -> Any:
 
 def primary_of(request: web.Request) -> Runner:
     """The runner whose answer stands where answers cannot be merged. Raises NoRunner."""
-    runner = services(request).pool.primary
+    runner = pool_of(request).primary
     if runner is None:
         raise NoRunner("no runner is up")
     return runner
@@ -85,7 +84,7 @@ def primary_of(request: web.Request) -> Runner:
 
 def bound_to(request: web.Request) -> Runner:
     """The runner that this browser is bound to, else the primary. Raises NoRunner."""
-    runner = request.app[BROWSERS].runner(request, services(request).pool)
+    runner = browsers_runner(request)
     if runner is None:
         raise NoRunner("no runner is up")
     return runner

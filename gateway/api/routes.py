@@ -35,10 +35,12 @@ from gateway.api.native import (
     view,
     websocket,
 )
+from gateway.api.pools import VIEWS, known_tags
 from gateway.api.prefix import only_under_prefix
 from gateway.api.services import SERVICES, Services
 from gateway.api.v1 import faults, rate
 from gateway.api.v1 import routes as v1
+from gateway.runners.views import Views
 
 NATIVE = [  # served bare and under /api, as ComfyUI does with all of its own routes
     web.get("/ws", websocket.websocket),
@@ -89,6 +91,7 @@ def application(rooms: Services) -> web.Application:
             authentication.authenticated,
             limiting.caller_limited,
             middleware.runner_faults,
+            known_tags,
         ],
         client_max_size=rooms.config.server.max_upload_size,
     )
@@ -100,9 +103,10 @@ def application(rooms: Services) -> web.Application:
     app[rate.RATE] = rate.Rate(rooms.config.v1, rooms.clock)
     app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)
     app[object_info.OBJECT_INFO] = object_info.ObjectInfo()
+    app[VIEWS] = Views(rooms.pool)
     app[models.MODEL_PLACES] = models.ModelPlaces()
-    app[extensions.EXTENSIONS] = extensions.Listed()
-    app[extensions.TEMPLATES] = extensions.Listed()
+    app[extensions.EXTENSIONS] = extensions.Listings()
+    app[extensions.TEMPLATES] = extensions.Listings()
     Origins(rooms.config.browsers).attach(app)
     app.on_response_prepare.append(middleware.cache_headers)
     app.on_response_prepare.append(middleware.security_policy)

@@ -11,13 +11,14 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from yarl import URL
 
 from gateway.api.prefix import MakeRequest, outward
 
 TAGS = web.RequestKey("tags", tuple[str, ...])
 BASE = web.RequestKey("tags base", str)
+NO_SLASH = web.RequestKey("tags without slash", bool)
 START = "/tags/"
 TAGS_MOST = 32
 _PATH = re.compile(r"/tags/([^/]+)(/.*)?")
@@ -28,11 +29,12 @@ def with_tags(make: MakeRequest) -> MakeRequest:
 
     def cut(message: Any, *rest: Any) -> web.BaseRequest:
         found = _PATH.fullmatch(message.url.raw_path)
-        if found is None or found[2] is None:
+        if found is None:
             return make(message, *rest)
-        inner = URL.build(path=found[2], query_string=message.url.raw_query_string, encoded=True)
+        inner = URL.build(path=found[2] or "/", query_string=message.url.raw_query_string, encoded=True)
         request = make(message._replace(path=str(inner), url=inner), *rest)
         request[TAGS], request[BASE] = parse(found[1]), START + found[1]
+        request[NO_SLASH] = found[2] is None
         return request
 
     return cut
@@ -46,6 +48,14 @@ def parse(segment: str) -> tuple[str, ...]:
 def outward_here(request: web.Request, path: str) -> str:
     """The path as a browser has to ask for it, below the base URL that it called."""
     return outward(request, request.get(BASE, "") + path)
+
+
+def leads_to_page(request: web.Request) -> web.Response | None:
+    """The way from ``/tags/sdxl`` to ``/tags/sdxl/``, since pages count paths from their last slash; None elsewhere."""
+    if not request.get(NO_SLASH, False) or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return None
+    query = f"?{request.rel_url.raw_query_string}" if request.query_string else ""
+    return web.Response(status=308, headers={hdrs.LOCATION: outward_here(request, "/") + query})
 
 
 def tags_of(request: web.Request) -> tuple[str, ...]:

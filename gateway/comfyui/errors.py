@@ -9,6 +9,7 @@ from typing import Any, Final
 NO_PROMPT: Final = "no_prompt"
 INVALID_PROMPT_ID: Final = "invalid_prompt_id"
 NO_RUNNER_AVAILABLE: Final = "no_runner_available"
+NO_RUNNER_FITS: Final = "no_runner_fits"
 DUPLICATE_PROMPT_ID: Final = "duplicate_prompt_id"
 QUEUE_FULL: Final = "queue_full"
 GATEWAY_STOPPING: Final = "gateway_stopping"
@@ -69,6 +70,11 @@ def invalid_webhook(reason: str) -> dict[str, Any]:
 def no_runner_available(details: str = "", extra_info: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """503: no runner can be asked; `details` says why."""
     return error_body(NO_RUNNER_AVAILABLE, "No runner is available", details, extra_info)
+
+
+def no_runner_fits(details: str) -> dict[str, Any]:
+    """400: no runner of the pool could ever run it, up or not; `details` has the reason of each."""
+    return error_body(NO_RUNNER_FITS, "No runner of the pool could run this", details)
 
 
 def gateway_stopping() -> dict[str, Any]:

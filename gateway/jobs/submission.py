@@ -384,6 +384,9 @@ class Submissions:
         if not self._dispatcher.could_wait_for_one(job):
             self._registry.turn(job, JobState.REFUSED, "no runner")
             await self._db.flushed()  # or a crash now would have it run, and its client is told to send it again
+            unfit = self._dispatcher.unfit(job)
+            if unfit is not None:
+                return _refusal(400, errors.no_runner_fits(unfit))
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self._dispatcher.explain(job).considered)
             return _refusal(503, errors.no_runner_available(reasons), {"Retry-After": str(RETRY_AFTER_SECONDS)})
         job.outputs_to_execute = list(outputs)

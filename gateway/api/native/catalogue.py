@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.api import answers
 from gateway.api.asking import ask_all
-from gateway.api.services import services
+from gateway.api.pools import pool_of
 from gateway.comfyui import system_stats
 
 
@@ -23,8 +23,7 @@ async def get_system_stats(request: web.Request) -> web.Response:
 
 async def get_features(request: web.Request) -> web.Response:
     """What the gateway advertises: what every runner can (ComfyUI server.py get_features)."""
-    rooms = services(request)
-    return answers.json(rooms.pool.features(request.client_max_size))
+    return answers.json(pool_of(request).features(request.client_max_size))
 
 
 async def get_node_replacements(request: web.Request) -> web.Response:

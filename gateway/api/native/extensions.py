@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from aiohttp import web
 from gateway.api import answers
 from gateway.api.asking import Asked, ask_all, bound_to, primary_of
 from gateway.api.native import frontend
+from gateway.api.pools import pool_of, scope_of
 from gateway.api.relay import relay
-from gateway.api.services import services
 from gateway.runners.runner import Runner
+from gateway.runners.views import VIEWS_MOST
 
 CORE = "/extensions/core/"  # the frontend's own
 LOOK_AGAIN_SECONDS = 5.0  # a name that no runner listed is not asked for more often
@@ -49,8 +51,23 @@ class Listed:
         return time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS
 
 
-EXTENSIONS = web.AppKey("extensions", Listed)
-TEMPLATES = web.AppKey("templates", Listed)
+class Listings:
+    """The newest listing of each part of the pool."""
+
+    def __init__(self) -> None:
+        self._listed: OrderedDict[str, Listed] = OrderedDict()
+
+    def of(self, scope: str) -> Listed:
+        """The listing of a part of the pool (`pools.scope_of`)."""
+        listed = self._listed.setdefault(scope, Listed())
+        self._listed.move_to_end(scope)
+        while len(self._listed) > VIEWS_MOST:
+            self._listed.popitem(last=False)
+        return listed
+
+
+EXTENSIONS = web.AppKey("extensions", Listings)
+TEMPLATES = web.AppKey("templates", Listings)
 
 
 async def get_extensions(request: web.Request) -> web.Response:
@@ -70,7 +87,7 @@ async def get_extension_file(request: web.Request) -> web.StreamResponse:
     found = await frontend.static_file(request)
     if found is not None:
         return found
-    listed = request.app[EXTENSIONS]
+    listed = request.app[EXTENSIONS].of(scope_of(request))
     name, file = request.match_info["name"], request.match_info["file"]
     if not listed.runners(name, file) and listed.is_old:
         await _list_extensions(request)
@@ -90,7 +107,7 @@ async def get_templates(request: web.Request) -> web.Response:
 
 async def get_template_file(request: web.Request) -> web.StreamResponse:
     """A template's workflow or picture."""
-    listed = request.app[TEMPLATES]
+    listed = request.app[TEMPLATES].of(scope_of(request))
     module, file = request.match_info["module"], request.match_info["file"]
     if not listed.runners(module, file) and listed.is_old:
         await _list_templates(request)
@@ -122,7 +139,7 @@ async def get_subgraph(request: web.Request) -> web.Response:
 
 async def _list_extensions(request: web.Request) -> Asked:
     asked = await ask_all(request, "/extensions")
-    request.app[EXTENSIONS].replace(
+    request.app[EXTENSIONS].of(scope_of(request)).replace(
         (parts[2], parts[3].rpartition(".")[0], runner)
         for runner, scripts in asked.lists
         for script in scripts
@@ -133,7 +150,7 @@ async def _list_extensions(request: web.Request) -> Asked:
 
 async def _list_templates(request: web.Request) -> Asked:
     asked = await ask_all(request, "/workflow_templates")
-    request.app[TEMPLATES].replace(
+    request.app[TEMPLATES].of(scope_of(request)).replace(
         (module, str(name), runner)
         for runner, modules in asked.objects
         for module, names in modules.items()
@@ -145,7 +162,7 @@ async def _list_templates(request: web.Request) -> Asked:
 
 async def _from_one_of(request: web.Request, names: list[str]) -> web.StreamResponse:
     """From the first of them that is up, the same for everyone; else what the browser's runner says."""
-    pool = services(request).pool
+    pool = pool_of(request)
     ready = [runner for name in names if (runner := pool.get(name)) is not None and runner.is_ready]
     return await relay(request, ready[0] if ready else bound_to(request), request.rel_url.raw_path_qs)
 

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from gateway.api import answers
 from gateway.api.asking import Asked, ask_all, primary_of
+from gateway.api.pools import pool_of, scope_of
 from gateway.api.relay import relay
-from gateway.api.services import services
 
 FOLDERS = "/experiment/models"
 PLACES_MOST = 200_000  # models whose runner is remembered
@@ -62,12 +62,12 @@ async def get_models_in(request: web.Request) -> web.Response:
 async def get_preview(request: web.Request) -> web.StreamResponse:
     """A model's picture, from the runner whose listing showed the model; else what the primary says of it."""
     info = request.match_info
-    folder, place = info["folder"], (info["folder"], info["path_index"], info["filename"])
+    folder, place = info["folder"], (_scoped(request, info["folder"]), info["path_index"], info["filename"])
     places = request.app[MODEL_PLACES]
     if places.find(place) is None:
         await _models_in(request, folder)
     found = places.find(place)
-    runner = services(request).pool.get(found[0]) if found else None
+    runner = pool_of(request).get(found[0]) if found else None
     if found is None or runner is None or not runner.is_ready:
         return await relay(request, primary_of(request), request.rel_url.raw_path_qs)
     path = f"{FOLDERS}/preview/{quote(folder, safe='')}/{found[1]}/{quote(info['filename'])}"
@@ -102,8 +102,13 @@ async def _models_in(request: web.Request, folder: str) -> list[dict[str, Any]] 
             index = _merged_index(own, own_paths.get(runner.name, []), merged_paths)
             merged[row["name"]] = {**row, "pathIndex": index} if index != own else row
             if isinstance(own, int):
-                request.app[MODEL_PLACES].note((folder, str(index), row["name"]), runner.name, own)
+                request.app[MODEL_PLACES].note((_scoped(request, folder), str(index), row["name"]), runner.name, own)
     return list(merged.values())
+
+
+def _scoped(request: web.Request, folder: str) -> str:
+    """The folder as a part of the pool merges it."""
+    return f"{scope_of(request)}/{folder}"
 
 
 def _merged_index(own: Any, own_paths: list[Any], merged_paths: list[Any]) -> Any:

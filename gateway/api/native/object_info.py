@@ -14,11 +14,12 @@ from blake3 import blake3
 from gateway.access.callers import caller_of
 from gateway.api import answers
 from gateway.api.asking import NoRunner
-from gateway.api.services import Services, services
+from gateway.api.pools import pool_of, scope_of
+from gateway.api.services import services
 from gateway.comfyui import json_text, object_info
 from gateway.runners.pool import Pool
 
-SNAPSHOTS_MOST = 8  # owners whose snapshots are kept, each as large as the catalogue
+SNAPSHOTS_MOST = 8  # owners, or parts of the pool, whose snapshots are kept, each as large as the catalogue
 GZIP_LEVEL = 5
 FRESH_SECONDS = 5.0  # a catalogue that was read so recently is not read again for a client that asks for a new one
 REFRESH_WAIT_SECONDS = 2.0  # such a client waits at most so long, then gets what is known
@@ -39,22 +40,23 @@ class ObjectInfo:
     """The pool's /object_info with an owner's own uploads in the upload lists, kept until either changes."""
 
     def __init__(self) -> None:
-        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+        self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
         self._making = asyncio.Lock()
 
-    async def snapshot(self, rooms: Services, owner: str) -> Snapshot:
+    async def snapshot(self, request: web.Request) -> Snapshot:
         """The snapshot of now. Raises NoRunner: no runner has told yet what it can run."""
-        if not rooms.pool.shown_version:
+        rooms, pool, owner = services(request), pool_of(request), caller_of(request).owner
+        if not pool.shown_version:
             raise NoRunner("no runner has told yet what it can run")
         files = rooms.uploads.names("input", owner)
-        made_for = (rooms.pool.shown_version, tuple(files))
-        known = self._snapshots.get(owner)
+        made_for, key = (pool.shown_version, tuple(files)), (owner, scope_of(request))
+        known = self._snapshots.get(key)
         if known is None or known.made_for != made_for:
             async with self._making:
-                known = self._snapshots.get(owner)
+                known = self._snapshots.get(key)
                 if known is None or known.made_for != made_for:
-                    known = await asyncio.to_thread(_make, made_for, rooms.pool.object_info(), files)
-                    self._keep(owner, known)
+                    known = await asyncio.to_thread(_make, made_for, pool.object_info(), files)
+                    self._keep(key, known)
         return known
 
     async def gzipped(self, snapshot: Snapshot) -> bytes:
@@ -65,9 +67,9 @@ class ObjectInfo:
                     snapshot.gzipped = await asyncio.to_thread(gzip.compress, snapshot.body, GZIP_LEVEL, mtime=0)
         return snapshot.gzipped
 
-    def _keep(self, owner: str, snapshot: Snapshot) -> None:
-        self._snapshots[owner] = snapshot
-        self._snapshots.move_to_end(owner)
+    def _keep(self, key: tuple[str, str], snapshot: Snapshot) -> None:
+        self._snapshots[key] = snapshot
+        self._snapshots.move_to_end(key)
         while len(self._snapshots) > SNAPSHOTS_MOST:
             self._snapshots.popitem(last=False)
 
@@ -87,11 +89,10 @@ async def get_object_info(request: web.Request) -> web.Response:
     A client that wants no cached answer, as the frontend at start and at its refresh, makes the runners' catalogues
     be read anew and waits for that a little; who is not done by then is in the next answer.
     """
-    rooms = services(request)
     if _wants_fresh(request):
-        await _refresh(rooms.pool)
+        await _refresh(pool_of(request))
     cache = request.app[OBJECT_INFO]
-    snapshot = await cache.snapshot(rooms, caller_of(request).owner)
+    snapshot = await cache.snapshot(request)
     compressed = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower()
     etag = f"{snapshot.etag}-gzip" if compressed else snapshot.etag
     headers: dict[str, str] = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING}
@@ -106,7 +107,7 @@ async def get_object_info(request: web.Request) -> web.Response:
 async def get_object_info_of(request: web.Request) -> web.Response:
     """One node class, ``{}`` where no runner has it (ComfyUI server.py get_object_info_node)."""
     name = request.match_info["node_class"]
-    snapshot = await request.app[OBJECT_INFO].snapshot(services(request), caller_of(request).owner)
+    snapshot = await request.app[OBJECT_INFO].snapshot(request)
     return answers.json({name: snapshot.info[name]} if name in snapshot.info else {})
 
 

@@ -12,6 +12,7 @@ from gateway.access.callers import Caller, caller_of
 from gateway.access.token import MANAGE
 from gateway.api import answers
 from gateway.api.others import note_others
+from gateway.api.pools import pool_of
 from gateway.api.services import Services, services
 from gateway.jobs.job import Job
 from gateway.jobs.learning import Learner
@@ -76,7 +77,8 @@ async def post_free(request: web.Request) -> web.Response:
     except (ValueError, TypeError, AttributeError):
         return answers.failed()
     rooms, caller = services(request), caller_of(request)
-    runners = [runner for runner in rooms.pool.ready() if MANAGE in caller.scopes or _is_free_to(rooms, caller, runner)]
+    ready = pool_of(request).ready()
+    runners = [runner for runner in ready if MANAGE in caller.scopes or _is_free_to(rooms, caller, runner)]
     await asyncio.gather(*(_free(runner, flags, rooms.jobs.learner) for runner in runners))
     return answers.empty()
 

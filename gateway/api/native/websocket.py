@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 
 from gateway.access.callers import BROWSERS, caller_of
 from gateway.access.credentials import follows_owner
+from gateway.api.pools import browsers_runner
 from gateway.api.services import services
 from gateway.comfyui import json_text
 from gateway.sessions.heartbeat import Heartbeat
@@ -58,7 +59,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 def _heard_runner(request: web.Request) -> str | None:
     """The runner that answers for this client now."""
-    runner = request.app[BROWSERS].runner(request, services(request).pool, binds=False)
+    runner = browsers_runner(request, binds=False)
     return runner.name if runner is not None else None
 
 
