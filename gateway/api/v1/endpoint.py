@@ -38,6 +38,7 @@ from gateway.api.v1.faults import KNOWN, told_of
 from gateway.api.v1.forms import MULTIPART, Form, read_form
 
 Typed = Callable[..., Awaitable[Any]]
+ANY = "*/*"
 OF_CALLERS = {
     401: "No token, or one that is not taken.",
     403: "The token lacks the scope.",
@@ -81,15 +82,6 @@ def endpoint(
     """
     signature = _Signature(handler, path)
     summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
-    refusals = {**ERRORS, **(OF_CALLERS if scope is not None else {}), **(errors or {})}
-    if signature.takes_input:
-        refusals.setdefault(400, "The request is not what this route takes.")
-    if signature.body is not None or signature.takes_form:
-        refusals = {**OF_BODIES, **refusals}
-    if creates:
-        refusals.update(KEY_REFUSALS)
-    answers = {code: Answer(text, ErrorBody) for code, text in refusals.items()}
-    answers[status] = Answer("Done.", signature.returns, headers=REPLAY if creates else {})
     parameters = [
         Parameter(name, "path", "Its id." if kind is UUID else "", kind) for name, kind in signature.of_path.items()
     ]
@@ -105,8 +97,24 @@ def endpoint(
         query=signature.query,
         body=form_model or signature.body,
         media=MULTIPART if form_model else JSON,
-        answers=answers,
+        answers={
+            **_refusals(signature, scope, creates, errors or {}),
+            status: Answer("Done.", signature.returns, signature.media, REPLAY if creates else {}),
+        },
     )
+
+
+def _refusals(signature: _Signature, scope: Scope | None, creates: bool, own: Mapping[int, str]) -> dict[int, Answer]:
+    """What a route may answer instead: what it says itself, and what follows from its signature."""
+    told = {
+        **ERRORS,
+        **(OF_CALLERS if scope is not None else {}),
+        **({400: "The request is not what this route takes."} if signature.takes_input else {}),
+        **(OF_BODIES if signature.body is not None or signature.takes_form else {}),
+        **own,
+        **(KEY_REFUSALS if creates else {}),
+    }
+    return {code: Answer(text, ErrorBody) for code, text in told.items()}
 
 
 class _Signature:
@@ -115,7 +123,9 @@ class _Signature:
     def __init__(self, handler: Typed, path: str) -> None:
         hints = typing.get_type_hints(handler)
         returns = hints.pop("return")
-        self.returns = None if returns is type(None) or _is_response(returns) else returns
+        is_response = isinstance(returns, type) and issubclass(returns, web.StreamResponse)
+        self.returns = None if returns is type(None) else bytes if is_response else returns
+        self.media = ANY if is_response else JSON
         hints.pop("request", None)
         self.takes_request = "request" in inspect.signature(handler).parameters
         self.query: type[BaseModel] | None = hints.pop("query", None)
@@ -123,7 +133,7 @@ class _Signature:
         self.takes_form = hints.pop("form", None) is not None
         self.of_path: dict[str, Any] = hints
         self.adapters = {name: TypeAdapter(kind) for name, kind in hints.items()}
-        self.answer: TypeAdapter[Any] | None = None if self.returns is None else TypeAdapter(self.returns)
+        self.answer: TypeAdapter[Any] | None = None if self.returns is None or is_response else TypeAdapter(returns)
         unknown = [name for name in hints if f"{{{name}}}" not in path]
         if unknown:
             raise TypeError(f"{path}: no placeholder for {unknown}")
@@ -132,10 +142,6 @@ class _Signature:
     def takes_input(self) -> bool:
         """Whether a request can be wrong."""
         return bool(self.of_path) or self.query is not None or self.body is not None or self.takes_form
-
-
-def _is_response(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, web.StreamResponse)
 
 
 @dataclass(frozen=True, slots=True)

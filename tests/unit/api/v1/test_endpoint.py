@@ -180,7 +180,10 @@ def test_the_document_says_the_same():
     assert {"201", "400", "408", "409", "413"} <= post["responses"].keys()
     assert "content" not in told["paths"]["/v1/thing/{thing_id}"]["delete"]["responses"]["200"]
     assert told["paths"]["/v1/form"]["post"]["requestBody"]["content"].keys() == {"multipart/form-data"}
-    assert told["paths"]["/v1/file"]["get"]["security"] == []
+    file = told["paths"]["/v1/file"]["get"]
+    assert file["security"] == []
+    assert file["responses"]["200"]["content"].keys() == {"*/*"}
+    assert file["responses"].keys() == {"200", "500", "503"}
 
 
 def test_a_parameter_without_a_placeholder_is_a_mistake():
