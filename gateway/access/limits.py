@@ -53,6 +53,11 @@ class Limits:
         self._generation = -1
         self._sockets: Counter[str] = Counter()
 
+    @property
+    def counts_addresses(self) -> bool:
+        """Whether addresses have a limit at all."""
+        return self._config.requests_per_minute_per_address is not None
+
     def check_address(self, address: str) -> None:
         """Counts a request of an address; of an IPv6 one, of its network. Raises TooManyRequests."""
         self._count(self._config.requests_per_minute_per_address, f"address {network_of(address)}", "from this address")

@@ -39,7 +39,7 @@ async def caller_limited(request: web.Request, handler: Handler) -> web.StreamRe
     by ``authenticated``, around this. Raises Refused."""
     limits: Limits = request.app[LIMITS]
     identity: Identity = request[IDENTITY]
-    if is_open(request):
+    if (identity.token is None and not is_upgrade(request)) or is_open(request):
         return await handler(request)
     limits.check_caller(identity)
     most = limits.body_bytes(identity)

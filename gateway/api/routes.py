@@ -87,7 +87,7 @@ def application(rooms: Services) -> web.Application:
             same_site_only,
             middleware.client_gone,
             middleware.storage_faults,
-            limiting.address_limited,
+            *([limiting.address_limited] if rooms.limits.counts_addresses else []),
             authentication.authenticated,
             limiting.caller_limited,
             middleware.runner_faults,
