@@ -78,13 +78,13 @@ def audit(request: web.Request, action: str, target: str = "", **detail: Any) ->
         address=client_address(request) or None,
         action=action,
         target=without_secrets(target)[:TEXT_MOST],
-        detail=_text(detail),
+        detail=text_of(detail),
     )
     request.app[TRAIL].add(row)
     log.info("audit", action=action, target=row.target, by=row.token_id, owner=row.owner, address=row.address)
 
 
-def _text(detail: Mapping[str, Any]) -> str:
+def text_of(detail: Mapping[str, Any]) -> str:
     """The details as JSON; values that are too long are cut, and all are left out where they are too many."""
     cut = {name: value[:TEXT_MOST] if isinstance(value, str) else value for name, value in detail.items()}
     text = without_secrets(json.dumps(cut, default=str))
