@@ -95,6 +95,17 @@ async def test_one_that_cannot_be_reached_is_created_and_down_with_the_reason(ap
     assert "onnect" in shown["health"]["reason"]
 
 
+async def test_where_it_may_be_is_judged_when_it_connects_too(tmp_path, spare):
+    denied = {"endpoints": {"runner": {"deny": ["loopback"]}}}
+    async with gateway_api(tmp_path, config=denied) as api:
+        assert "denies" in await api.post("/v1/runner", {"name": "a", "endpoint": spare.url}, 400)
+        by_name = spare.url.replace("127.0.0.1", "localhost")
+        runner = await api.post("/v1/runner", {"name": "a", "endpoint": by_name}, 201)
+        await api.pool.until(lambda: "denied" in api.pool.rooms.pool.get("a").health.reason)
+        assert not (await api.get(f"/v1/runner/{runner['id']}"))["health"]["up"]
+        assert api.pool.rooms.pool.get("gpu-0").is_ready  # what the file names is trusted
+
+
 async def test_headers_and_tags_may_be_left_out_or_empty(api, spare):
     bare = await api.post("/v1/runner", {"name": "a", "endpoint": spare.url}, 201)
     empty = await api.post("/v1/runner", {"name": "b", "endpoint": spare.url, "headers": {}, "tags": []}, 201)
