@@ -1,12 +1,14 @@
 """The log of deliveries, replays, signing secrets, and the webhook of a token."""
 
 import contextlib
+import json
 
 import sqlalchemy
 from support.client import Client
 from support.graphs import save_graph
 from support.pools import running_pool
 from support.receivers import ALLOWED, FAST, receiving
+from support.v1 import call, create, v1_pool
 
 from gateway.access.token import Token
 from gateway.jobs.hooks import Event, Hook
@@ -154,3 +156,20 @@ async def test_the_webhook_of_a_token_is_set_over_http(tmp_path):
         status, refused = await root.post("/gateway/api/tokens", {"name": "eve", "webhook": "http://169.254.169.254/"})
         assert status == 400
         assert "webhook" in refused["error"]["extra_info"]["fields"]
+
+
+async def test_workflows_and_templates_take_a_webhook(tmp_path):
+    async with receiving() as receiver, v1_pool(tmp_path, config=CONFIG) as pool, Client.connected(pool.base) as c:
+        first = await create(c, save_graph(1), webhook=receiver.url)
+        await receiver.until(lambda: receiver.of(first) == ["created", "started", "completed"])
+        only_ends = json.dumps({"url": receiver.url, "events": ["completed"]})
+        again = await call(c, "POST", f"/v1/workflow/{first}/rerun", 201, fields={"webhook": only_ends})
+        await receiver.until(lambda: receiver.of(again["id"]) == ["completed"])
+        fields = {"name": "t", "description": "d", "body": json.dumps(save_graph(2))}
+        template = await call(c, "POST", "/v1/template", 201, fields=fields)
+        run = await call(c, "POST", f"/v1/template/{template['id']}/run", 201, fields={"webhook": receiver.url})
+        await receiver.until(lambda: receiver.of(run["id"])[-1:] == ["completed"])
+        for wrong in ("ftp://example.com", "{}", "{", "http://169.254.169.254/"):
+            fields = {"name": "x", "workflow_json": json.dumps(save_graph(1)), "webhook": wrong}
+            told = await call(c, "POST", "/v1/workflow", 400, fields=fields)
+            assert told["message"].startswith("webhook ")

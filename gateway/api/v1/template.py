@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from gateway.access.callers import caller_of
 from gateway.api.idempotency import new_id
 from gateway.api.services import services
-from gateway.api.terms import terms_of
 from gateway.api.v1.endpoint import endpoint
 from gateway.api.v1.errors import not_found
 from gateway.api.v1.forms import Form
@@ -20,8 +19,8 @@ from gateway.api.v1.models import Request, View, at
 from gateway.api.v1.pagination import Page
 from gateway.api.v1.user import user_id
 from gateway.api.v1.workflow import MAKING
-from gateway.api.v1.workflow_forms import fields_of, given_in, graph_in, refusals
-from gateway.api.v1.workflow_models import FORM_FIELDS, Tags, Workflow, WorkflowName, created
+from gateway.api.v1.workflow_forms import fields_of, given_in, graph_in, refusals, terms_in
+from gateway.api.v1.workflow_models import FORM_FIELDS, WEBHOOK, Tags, Workflow, WorkflowName, created
 from gateway.storage.templates import TemplateRow
 from gateway.workflows.placeholders import placeholders
 from gateway.workflows.templates import Changes, body_of
@@ -108,6 +107,7 @@ class RunForm(AtVersion):
 
     name: WorkflowName | None = None
     tags: str = Field("", description="Separated by commas.")
+    webhook: str | None = WEBHOOK
 
 
 async def create_template(request: web.Request, form: Form) -> Template:
@@ -173,7 +173,7 @@ async def run_template(request: web.Request, template_id: UUID, form: Form) -> W
         fields.name or row.name,
         body_of(row),
         tags=fields.tags,
-        terms=terms_of(request),
+        terms=await terms_in(request, form),
         template=(row.id, row.version),
     )
     with refusals():

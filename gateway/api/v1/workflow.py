@@ -9,11 +9,10 @@ from aiohttp import web
 from gateway.access.callers import caller_of
 from gateway.api.idempotency import new_id
 from gateway.api.services import services
-from gateway.api.terms import terms_of
 from gateway.api.v1.endpoint import endpoint
 from gateway.api.v1.errors import bad_request, not_found
 from gateway.api.v1.forms import Form
-from gateway.api.v1.workflow_forms import fields_of, given_in, graph_in, refusals
+from gateway.api.v1.workflow_forms import fields_of, given_in, graph_in, refusals, terms_in
 from gateway.api.v1.workflow_models import (
     FullWorkflow,
     RerunFields,
@@ -52,7 +51,8 @@ async def create_workflow(request: web.Request, form: Form) -> Workflow:
     fields = fields_of(form, WorkflowFields)
     with refusals():
         graph = await graph_in(form, "workflow_json")
-        draft = Draft(str(new_id(request)), caller.owner, fields.name, graph, tags=fields.tags, terms=terms_of(request))
+        terms = await terms_in(request, form)
+        draft = Draft(str(new_id(request)), caller.owner, fields.name, graph, tags=fields.tags, terms=terms)
         given = given_in(form, but={"name", "tags", "workflow_json"})
         seen = await services(request).workflows.create(draft, given)
     return created(request, seen)
@@ -111,7 +111,7 @@ async def rerun_workflow(request: web.Request, workflow_id: UUID, form: Form) ->
             fields.name or row.name,
             json_text.loads(row.graph),
             tags=json_text.loads(row.tags) if fields.tags is None else fields.tags,
-            terms=terms_of(request),
+            terms=await terms_in(request, form),
             template=template,
         )
         made = await services(request).workflows.rerun(seen, draft, given_in(form, but={"name", "tags"}))

@@ -8,13 +8,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pydantic_core
+from aiohttp import web
 from aiohttp.web_request import FileField
 from pydantic import BaseModel, ValidationError
 
+from gateway.api.terms import judged, terms_of
 from gateway.api.v1.errors import ApiError, bad_request, of_validation
 from gateway.api.v1.forms import Form, chunks
 from gateway.comfyui import json_text
 from gateway.files.uploads import UploadRefused
+from gateway.jobs.hooks import HookRefused, hook_of
+from gateway.jobs.terms import Terms
 from gateway.workflows.inputs import NewFile
 from gateway.workflows.placeholders import WorkflowRefused, graph_of
 from gateway.workflows.templates import TemplateLimit
@@ -22,6 +26,7 @@ from gateway.workflows.workflows import Given, WorkflowsFull
 
 GRAPH_MOST_BYTES = 16 * 1024 * 1024
 RETRY_SECONDS = 5
+WEBHOOK = "webhook"
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -55,8 +60,28 @@ async def graph_in(form: Form, name: str) -> dict[str, Any]:
     return graph_of(value, name)
 
 
+async def terms_in(request: web.Request, form: Form) -> Terms:
+    """The terms of the request, its field ``webhook`` included: a URL, or a JSON object with url and events.
+
+    Raises ApiError.
+    """
+    text = form.texts.get(WEBHOOK, "").strip()
+    if WEBHOOK in form.files:
+        raise bad_request(f"{WEBHOOK} must be a text, not a file")
+    if not text:
+        return terms_of(request)
+    try:
+        hook = hook_of(json_text.loads(text) if text.startswith("{") else text)
+        return terms_of(request, [await judged(request, hook)])
+    except HookRefused as refused:
+        raise bad_request(f"{WEBHOOK} {refused}") from None
+    except ValueError:
+        raise bad_request(f"{WEBHOOK} is not valid JSON") from None
+
+
 def given_in(form: Form, *, but: set[str]) -> Given:
     """The fields for placeholders: all of the form's but its own."""
+    but = but | {WEBHOOK}
     texts = {name: text for name, text in form.texts.items() if name not in but}
     files = {name: _new_file(file) for name, file in form.files.items() if name not in but}
     return Given(texts, files)

@@ -102,6 +102,7 @@ class RerunFields(BaseModel):
 
 
 _TAGS = Field("", description="Separated by commas.", examples=["sdxl,portrait"])
+WEBHOOK = Field(None, description="A URL that is told of this run, or a JSON object with `url` and `events`.")
 
 
 class WorkflowForm(BaseModel):
@@ -112,6 +113,7 @@ class WorkflowForm(BaseModel):
     name: WorkflowName
     workflow_json: bytes = Field(description="A JSON file: a graph in ComfyUI's API format.")
     tags: str = _TAGS
+    webhook: str | None = WEBHOOK
 
 
 class RerunForm(BaseModel):
@@ -121,6 +123,7 @@ class RerunForm(BaseModel):
 
     name: WorkflowName | None = None
     tags: str | None = None
+    webhook: str | None = WEBHOOK
 
 
 def compact(request: web.Request, head: WorkflowHead) -> Workflow:
