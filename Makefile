@@ -4,6 +4,7 @@
 # make lint     ruff, mypy and bandit only
 # make format   rewrite the sources in the house's format
 #
+# make bench    benchmarks with ratios, under ten minutes; ONLY=submissions for one, see bench/run.py
 # make load     how it behaves with ten thousand jobs: prints figures, a minute long
 # make fuzz     100,000 hostile inputs for what reads foreign input, INPUTS=1000000 for more; some twenty minutes
 # make audit    known weaknesses of the packages that are installed; asks pypi.org
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTEST_ARGS ?= -q -n 2 --dist worksteal
 
-.PHONY: help demo test chaos lint format load kills fuzz audit chromium clean
+.PHONY: help demo test chaos lint format bench load kills fuzz audit chromium clean
 .DELETE_ON_ERROR:
 
 help:
@@ -41,6 +42,9 @@ lint: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: $(VENV)/dev.stamp
+	@$(BIN)/python bench/run.py $(BENCH_ARGS) $(ONLY)
 
 load: $(VENV)/dev.stamp
 	@$(BIN)/python bench/load.py

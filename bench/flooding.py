@@ -1,0 +1,44 @@
+"""Simulated runners that can send their running job's messages faster than any job does: POST /bench/flood.
+
+python -m bench.flooding PORT…
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from aiohttp import web
+
+from gateway.comfyui import frames
+from gateway.simulator.command import run_all
+from gateway.simulator.http import state_of
+from gateway.simulator.options import SimulatorOptions
+
+TOGETHER = 10  # paced messages between two pauses
+
+
+async def flood(request: web.Request) -> web.Response:
+    """Sends ``count`` messages of the running job to its client: previews of ``size`` bytes, or texts that say when
+    they were sent; at most ``rate`` a second where there is one."""
+    wish, state = await request.json(), state_of(request)
+    (prompt_id,) = [item[1] for item in state.queue.running]
+    (socket,) = state.sockets._targets(str(state.executor.client_id))
+    picture = frames.preview_frame(bytes(wish["size"]), "image/jpeg")
+    began = time.perf_counter()
+    for number in range(wish["count"]):
+        if wish["size"]:
+            await socket.send_bytes(picture)
+        else:
+            data = {"value": time.perf_counter_ns(), "max": 1, "prompt_id": prompt_id, "node": "2"}
+            await socket.send_str(json.dumps({"type": "progress", "data": data}))
+        if wish["rate"] and number % TOGETHER == 0:
+            await asyncio.sleep(max(0.0, began + number / wish["rate"] - time.perf_counter()))
+    return web.Response()
+
+
+if __name__ == "__main__":
+    route = web.post("/bench/flood", flood)
+    run_all([SimulatorOptions(name=port, port=int(port), draw=False, extra_routes=(route,)) for port in sys.argv[1:]])

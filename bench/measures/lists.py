@@ -1,0 +1,108 @@
+"""A gateway with ten thousand waiting and ten thousand ended jobs: its start, and what clients ask it for lists."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pool import Gateway, Runners, Stage, cpu_seconds, until
+from report import Found, Row
+from support.seeds import seed
+from wire import Measured, load, request
+
+WAITING, ENDED = 10_000, 10_000  # jobs
+RUNNERS = 8
+NODE_CLASSES = 800  # beside the simulated ones: as many as a server with custom nodes has
+START_SECONDS = 2.0
+P99_MS = 20.0
+OBJECT_INFO_RATIO = 50
+LISTS = (  # paths, requests, whether the target is theirs
+    ("/queue", "/queue", 10, True),
+    ("/api/jobs", "/api/jobs?limit=200", 200, True),
+    ("/api/jobs, waiting ones", "/api/jobs?status=in_progress,pending&limit=200", 200, True),
+    ("/history", "/history?max_items=200", 200, True),
+    ("/history, all", "/history", 5, False),
+    ("/prompt", "/prompt", 300, False),
+)
+
+
+async def measure(stage: Stage) -> Found:
+    found = Found("lists")
+    extra = [part for number in range(NODE_CLASSES) for part in ("--extra-node", f"Custom{number}")]
+    runners = await stage.runners(RUNNERS, *extra)
+    await runners.pause()
+    folder = stage.sub("many")
+    (folder / "data").mkdir()
+    await seed(folder / "data" / "gateway.db", waiting=stage.some(WAITING), ended=stage.some(ENDED))
+    began = time.perf_counter()
+    watching = asyncio.create_task(_first_dispatch(runners))
+    gateway = await stage.gateway(runners.all, folder)
+    seconds = await watching - began
+    empty = await _start_of_an_empty_one(stage)
+    what = f"start with {WAITING:,} waiting and {ENDED:,} ended jobs to the first dispatch"
+    found.rows.append(
+        Row(
+            what,
+            f"{seconds:.2f} s",
+            f"{empty:.2f} s, an empty one until it serves",
+            seconds / empty,
+            "≤ 2 s",
+            seconds <= START_SECONDS,
+        )
+    )
+    await until(lambda: _has_settled(gateway), "what it does by itself after its start is done")
+    found.rows.append(await _object_info(stage, runners, gateway))
+    for name, path, count, is_held in LISTS:
+        measured = await load(gateway.port, [request("GET", path)] * stage.some(count), stage.folder, 1)
+        found.rows.append(_row(name, measured, is_held=is_held))
+    return found
+
+
+async def _first_dispatch(runners: Runners) -> float:
+    await until(lambda: _any_has_a_job(runners), "a job is given out")
+    return time.perf_counter()
+
+
+async def _any_has_a_job(runners: Runners) -> bool:
+    return any(state["queue_remaining"] for state in await asyncio.gather(*(each.state() for each in runners.all)))
+
+
+async def _start_of_an_empty_one(stage: Stage) -> float:
+    runners = await stage.runners(1)
+    began = time.perf_counter()
+    await stage.gateway(runners.all)
+    return time.perf_counter() - began
+
+
+async def _has_settled(gateway: Gateway) -> bool:
+    before = cpu_seconds(gateway.pid)
+    await asyncio.sleep(1)
+    return cpu_seconds(gateway.pid) - before < 0.1
+
+
+async def _object_info(stage: Stage, runners: Runners, gateway: Gateway) -> Row:
+    asked = request("GET", "/object_info", Accept_Encoding="gzip")
+    direct = await load(runners.port(0), [asked] * stage.some(40), stage.folder, 4)
+    through = await load(gateway.port, [asked] * stage.some(2_000), stage.folder, 4)
+    ratio = through.rate / direct.rate
+    return Row(
+        f"/object_info, {NODE_CLASSES} custom node classes, as browsers ask",
+        f"{through.rate:,.0f}/s",
+        f"direct {direct.rate:,.1f}/s",
+        ratio,
+        f"≥ {OBJECT_INFO_RATIO} ×",
+        ratio >= OBJECT_INFO_RATIO,
+        "the gateway merges, serialises and compresses it once",
+    )
+
+
+def _row(name: str, measured: Measured, *, is_held: bool) -> Row:
+    p50, p99 = measured.quantile(0.5) * 1e3, measured.quantile(0.99) * 1e3
+    size = measured.bytes_per_second / measured.rate
+    return Row(
+        f"GET {name} of {WAITING:,} + {ENDED:,} jobs",
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+        target=f"p99 ≤ {P99_MS:g} ms" if is_held else "",
+        met=p99 <= P99_MS if is_held else None,
+        note=f"{size / 1e3:,.0f} kB",
+    )
