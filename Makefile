@@ -8,6 +8,7 @@
 # make load     how it behaves with ten thousand jobs: prints figures, a minute long
 # make fuzz     100,000 hostile inputs for what reads foreign input, INPUTS=1000000 for more; some twenty minutes
 # make audit    known weaknesses of the packages that are installed; asks pypi.org
+# make bench-placement  policies over mixed models, in virtual time, as a table; half a minute
 # make kills    kill -9 of the gateway under load, KILLS=100 times; a few minutes
 #
 # Each target sets up .venv first. Another interpreter: make test PYTHON=python3.12
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTEST_ARGS ?= -q -n 2 --dist worksteal
 
-.PHONY: help demo test chaos lint format bench load kills fuzz audit chromium clean
+.PHONY: bench-placement help demo test chaos lint format bench load kills fuzz audit chromium clean
 .DELETE_ON_ERROR:
 
 help:
@@ -48,6 +49,9 @@ bench: $(VENV)/dev.stamp
 
 load: $(VENV)/dev.stamp
 	@$(BIN)/python bench/load.py
+
+bench-placement: $(VENV)/dev.stamp
+	@$(BIN)/python bench/placement.py
 
 kills: $(VENV)/dev.stamp
 	@$(BIN)/pytest -q -s tests/integration/test_many_kills.py --kills $(or $(KILLS),100)
