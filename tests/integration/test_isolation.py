@@ -186,6 +186,29 @@ class TestWhatWaitsAndRuns:
                 await done(bert, 2)
                 assert bert.told(hers) == []
 
+    async def test_what_custom_nodes_tell_of_a_job_goes_to_its_owner(self, pool):
+        """By the id that they name, or while the job runs; only what an idle runner tells is everyone's."""
+        async with all_three(pool) as (anna, bert, admin):
+            pause(pool)
+            hers = await anna.submit(save_graph(1))
+            await runs(pool, hers)
+            attempt = pool.rooms.jobs.registry.get(hers).attempt
+            sockets = pool.simulator(attempt.runner).state.sockets
+            sockets.send("node.said", {"text": "names her job", "prompt_id": attempt.runner_prompt_id})
+            sockets.send("node.said", {"text": "while it runs"})
+            sockets.send("node.said", {"text": "names no job of the gateway's", "prompt_id": "another"})
+            await sockets.sent()
+            resume(pool)
+            await anna.hear_end(hers)
+            sockets.send("node.said", {"text": "idle"})
+            for client in (bert, admin) if attempt.runner == pool.rooms.pool.primary.name else ():
+                await client.hear_until("node.said", text="idle")
+            await done(bert, 2)
+            said = {client: [text_of(frame) for frame in client.heard if text_of(frame)] for client in (anna, bert)}
+            assert said[anna][:2] == ["names her job", "while it runs"]
+            assert set(said[bert]) <= {"idle"}
+            assert all(hers not in str(frame) for frame in bert.heard)
+
     async def test_runners_tell_of_the_callers_jobs_only(self, pool):
         async with all_three(pool) as (anna, _, admin), client_of(pool, "otto", ("run", "manage")) as operator:
             pause(pool)
@@ -393,6 +416,10 @@ async def done_with(client: Client, graph: dict[str, object]) -> str:
     prompt_id = await client.submit(graph)
     await client.hear_end(prompt_id)
     return prompt_id
+
+
+def text_of(frame: object) -> str | None:
+    return frame["data"]["text"] if isinstance(frame, dict) and frame["type"] == "node.said" else None
 
 
 def is_cached(frame: object) -> bool:
