@@ -42,7 +42,7 @@ input { box-sizing: border-box; width: 100%; font: inherit; padding: .5rem .6rem
 button { font: inherit; margin-top: 1rem; padding: .5rem 1.25rem; border: 0; border-radius: 6px;
          background: #2f6fed; color: #fff; cursor: pointer; }
 :focus-visible { outline: 3px solid #8ab4ff; outline-offset: 2px; }
-.fault { color: #ff9d94; } .hint { color: #a9adb7; font-size: .9rem; }
+code { white-space: nowrap; } .fault { color: #ff9d94; } .hint { color: #a9adb7; font-size: .9rem; }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 HEADERS = {
