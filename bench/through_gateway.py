@@ -1,10 +1,11 @@
 """The mixes of models of `placement.py` through a real gateway over simulated runners, with time scaled down, beside
 the policy alone on the same jobs. What is warm, how fast runners are and how long jobs take the gateway has to learn.
 
-The first half is not counted: the gateway learns in it. A job takes a little longer here than its work, for HTTP and
-for everything that runs on the same machine; how much is measured, and the policy alone is given the same.
+The gateway learns in a run of other jobs first, which is not counted, and ends before the one that is begins. A job
+takes a little longer here than its work, for HTTP and for everything that runs on the same machine; how much is
+measured, and the policy alone is given the same.
 
-    python bench/through_gateway.py [--jobs 600] [--scale 0.4] [--mix 0] [--seed 0] [--policy warm]
+    python bench/through_gateway.py [--jobs 400] [--scale 0.4] [--mix 0] [--seed 0] [--policy warm]
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from gateway.logging import configure_logging
 
 STEP_SECONDS = 0.25  # of a sampler at speed 1, before scaling
 LONGEST_SECONDS = 600.0  # after the last job has come
-WARM_UP = 0.5  # of the jobs
+LEARNING_JOBS = 200
 
 
 def graph(job: Job, number: int) -> dict[str, Any]:
@@ -103,39 +104,55 @@ async def through_gateway(
     ]
     config = {"scheduling": {"policy": policy}, "log": {"level": "error"}}
     async with running_pool(folder, len(options), options=options, config=config) as pool:
-        ends, began = Ends(len(jobs)), time.perf_counter()
-        pool.rooms.jobs.registry.watchers.append(ends)
-        sent: dict[str, float] = {}
-        ids = [""] * len(jobs)
-        async with aiohttp.ClientSession() as http:
-
-            async def submit(number: int, job: Job) -> None:
-                await asyncio.sleep(max(0.0, began + job.arrived * scale - time.perf_counter()))
-                at = time.perf_counter()
-                body = {"prompt": graph(job, number), "client_id": "bench"}
-                async with http.post(f"{pool.base}/prompt", json=body) as response:
-                    ids[number] = (await response.json())["prompt_id"]
-                    sent[ids[number]] = at
-
-            await asyncio.gather(*(submit(number, job) for number, job in enumerate(jobs)))
-            async with asyncio.timeout(LONGEST_SECONDS):
-                await ends.all.wait()
-        counted = [(job_id, sent[job_id]) for job_id in ids[int(len(jobs) * WARM_UP) :]]
-        loads = sum(len(simulator.state.gpu.loads) for simulator in pool.simulators)
+        await sent_and_ended(pool, learning(mix), scale, first_seed=len(jobs))
+        before = sum(len(simulator.gpu.loads) for simulator in pool.simulators)
+        ends, ids, sent = await sent_and_ended(pool, jobs, scale)
+        loads = sum(len(simulator.gpu.loads) for simulator in pool.simulators) - before
         speeds = {simulator.options.name: simulator.options.speed for simulator in pool.simulators}
         work = sum(
             steps_of(job) * STEP_SECONDS / speeds[ends.ran_on[job_id]] for job, job_id in zip(jobs, ids, strict=True)
         )
         overhead = (ends.busy / scale - work - loads * mix.load_seconds) / len(jobs)
-        return [(ends.at[job_id] - at) / scale for job_id, at in counted], max(0.0, overhead), loads
+        return [(ends.at[job_id] - sent[job_id]) / scale for job_id in ids], max(0.0, overhead), loads
+
+
+def learning(mix: Workload) -> list[Job]:
+    return dataclasses.replace(mix, jobs=LEARNING_JOBS).arrivals(1_000)
+
+
+async def sent_and_ended(
+    pool: Any, jobs: list[Job], scale: float, first_seed: int = 0
+) -> tuple[Ends, list[str], dict[str, float]]:
+    """Sends jobs when they are due and waits for their ends. Returns these, the jobs' ids in order, and when each was
+    sent."""
+    ends, began = Ends(len(jobs)), time.perf_counter()
+    pool.rooms.jobs.registry.watchers.append(ends)
+    sent: dict[str, float] = {}
+    ids = [""] * len(jobs)
+    async with aiohttp.ClientSession() as http:
+
+        async def submit(number: int, job: Job) -> None:
+            await asyncio.sleep(max(0.0, began + job.arrived * scale - time.perf_counter()))
+            at = time.perf_counter()
+            body = {"prompt": graph(job, first_seed + number), "client_id": "bench"}
+            async with http.post(f"{pool.base}/prompt", json=body) as response:
+                ids[number] = (await response.json())["prompt_id"]
+                sent[ids[number]] = at
+
+        await asyncio.gather(*(submit(number, job) for number, job in enumerate(jobs)))
+        async with asyncio.timeout(LONGEST_SECONDS):
+            await ends.all.wait()
+    return ends, ids, sent
 
 
 def alone(mix: Workload, jobs: list[Job], name: str, overhead: float = 0.0) -> list[float]:
     """The same on the policy alone, with so much more for every job."""
     loads = {f"model-{rank:02}": 0.0 if name == BOUND else mix.load_seconds for rank in range(mix.models)}
-    mine = [dataclasses.replace(job, work=steps_of(job) * STEP_SECONDS) for job in jobs]
-    Pool(mix.speeds, mix.kept, loads, overhead=overhead).run(mine, Bound() if name == BOUND else POLICIES[name]())
-    return [job.ended - job.arrived for job in mine[int(len(mine) * WARM_UP) :]]
+    pool, policy = Pool(mix.speeds, mix.kept, loads, overhead=overhead), Bound() if name == BOUND else POLICIES[name]()
+    pool.run([dataclasses.replace(job, id=f"learning {job.id}") for job in learning(mix)], policy)
+    mine = [dataclasses.replace(job, arrived=pool.now + job.arrived, work=steps_of(job) * STEP_SECONDS) for job in jobs]
+    pool.run(mine, policy)
+    return [job.ended - job.arrived for job in mine]
 
 
 def rows(mix: Workload, arguments: argparse.Namespace) -> Iterator[tuple[str, float]]:
@@ -153,7 +170,7 @@ def rows(mix: Workload, arguments: argparse.Namespace) -> Iterator[tuple[str, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=600)
+    parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--scale", type=float, default=0.4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mix", type=int, action="append", choices=range(len(MIXES)))
