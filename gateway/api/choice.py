@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from aiohttp import hdrs, web
 
 from gateway.access.callers import caller_of
@@ -11,6 +13,16 @@ from gateway.comfyui import names
 from gateway.comfyui.outputs import OutputFile
 from gateway.jobs.states import JobState
 from gateway.runners.runner import Runner
+
+PREFIXES = frozenset({"api", "v2"})
+TELL_OF_JOBS_AND_FILES = frozenset(
+    {
+        *("free", "history", "internal", "interrupt", "jobs", "prompt", "queue", "settings", "userdata", "users"),
+        *("view", "ws"),
+    }
+)  # the first steps of ComfyUI's routes, bare or under a prefix, that the gateway answers itself
+
+UPLOADS = frozenset({("upload", "image"), ("upload", "mask")})  # custom nodes have others beside them
 
 
 def runner_for(request: web.Request) -> Runner:
@@ -58,6 +70,16 @@ def names_anothers_file(request: web.Request, runner: Runner) -> bool:
     if "type" in query:
         return names.is_file_type(query["type"])
     return rooms.outputs.of_runner(runner.name, OutputFile(filename, query.get("subfolder", ""), "output")) is not None
+
+
+def is_own_written_otherwise(request: web.Request) -> bool:
+    """Whether a path that no route has is one of ComfyUI's own in another spelling, as ``//history`` and ``/view%2F``. A
+    proxy before a runner may read it as that, and a runner knows no owners."""
+    decoded = unquote(unquote(request.rel_url.raw_path)).replace("\\", "/")
+    steps = [step for step in decoded.split("/") if step]
+    while steps and steps[0] in PREFIXES:
+        del steps[0]
+    return bool(steps) and (steps[0] in TELL_OF_JOBS_AND_FILES or tuple(steps[:2]) in UPLOADS)
 
 
 def _path_naming(request: web.Request, filename: str, subfolder: str, kind: str) -> str:

@@ -15,6 +15,7 @@ from support.client import Client
 from support.graphs import invert_graph, save_graph
 from support.owners import ACCESS, admin_of, client_of, guarded_pool, upload
 from support.pools import RunningPool, gateway_over
+from yarl import URL
 
 from gateway.jobs.states import JobState
 from gateway.simulator import Simulator, SimulatorOptions
@@ -324,6 +325,32 @@ class TestFiles:
             async with bert.http.get(f"{pool.base}/tn/echo", params={"filename": "in.mp4", "type": "input"}) as answer:
                 assert answer.status == 404
             assert (await bert.get("/tn/echo", filename="some.safetensors"))["path"].endswith("some.safetensors")
+
+    async def test_other_spellings_of_comfyuis_paths_reach_no_runner(self, pool):
+        async with all_three(pool) as (anna, bert, _):
+            hers = await done(anna)
+            seen = []
+            for runner in pool.rooms.pool:
+                session = runner.client.session
+                request = session._request
+
+                async def heard(method, url, request=request, **more):
+                    seen.append(URL(str(url)).path)
+                    return await request(method, url, **more)
+
+                session._request = heard
+            for path in (
+                *("//history", f"/history%2F{hers}", "/api//queue", "/%2Fqueue", "/queue/", "/API/../queue"),
+                *("/view/?filename=out_00001_.png", "/v2//userdata", "/internal/files", "/api/internal/logs", "/jobs"),
+                *("/api/v2/history", "/api/api/api/jobs", "/%252Fhistory", "//api//jobs", "/internal%2Flogs"),
+                *("//upload/image", "/upload%2Fmask"),
+            ):
+                async with bert.http.get(URL(pool.base + path, encoded=True)) as answer:
+                    assert answer.status == 404, path
+                    assert hers not in await answer.text()
+            asked = [path for path in seen if path not in ("/prompt", "/queue", "/system_stats", "/object_info")]
+            assert not asked
+            assert (await bert.get("/tn/echo"))["path"] == "/tn/echo"
 
     async def test_settings_and_workflows(self, pool):
         async with all_three(pool) as (anna, bert, _):

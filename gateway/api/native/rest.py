@@ -8,9 +8,16 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import hdrs, web
 
+from gateway.access.callers import caller_of
 from gateway.api import answers
 from gateway.api.asking import bound_to
-from gateway.api.choice import another_than, holder_of_named_file, names_anothers_file, runner_for
+from gateway.api.choice import (
+    another_than,
+    holder_of_named_file,
+    is_own_written_otherwise,
+    names_anothers_file,
+    runner_for,
+)
 from gateway.api.native import frontend, manager
 from gateway.api.relay import leads_out, relay, relay_or_raise
 from gateway.api.services import services
@@ -35,6 +42,8 @@ async def rest(request: web.Request) -> web.StreamResponse:
     found = await frontend.static_file(request)
     if found is not None:
         return found
+    if not caller_of(request).is_admin and is_own_written_otherwise(request):
+        return not_found()
     try:
         held = await holder_of_named_file(request)
     except StagingError as error:
