@@ -44,7 +44,7 @@ async def test_failed_and_cancelled_jobs_tell_why(tmp_path):
         error = receiver.taken[-1]["data"]["error"]
         assert error["node_id"] == "2"
         assert error["type"]
-        running = await c.submit(save_graph(2, seconds=60), **hooked(receiver.url))
+        running = await c.submit(save_graph(2, seconds=60, steps=600), **hooked(receiver.url))
         waiting = await c.submit(save_graph(3), **hooked(receiver.url))
         await receiver.until(lambda: "started" in receiver.of(running) and receiver.of(waiting) == ["created"])
         await c.post("/queue", {"delete": [waiting]})
