@@ -73,8 +73,8 @@ def names_anothers_file(request: web.Request, runner: Runner) -> bool:
 
 
 def is_own_written_otherwise(request: web.Request) -> bool:
-    """Whether a path that no route has is one of ComfyUI's own in another spelling, as ``//history`` and ``/view%2F``. A
-    proxy before a runner may read it as that, and a runner knows no owners."""
+    """Whether a path that no route has is one of ComfyUI's own in another spelling, as ``//history`` and ``/view%2F``.
+    A proxy before a runner may read it as that, and a runner knows no owners."""
     decoded = unquote(unquote(request.rel_url.raw_path)).replace("\\", "/")
     steps = [step for step in decoded.split("/") if step]
     while steps and steps[0] in PREFIXES:
