@@ -18,12 +18,10 @@ async def alive(_request: web.Request) -> web.Response:
 
 
 async def relay(request: web.Request) -> web.WebSocketResponse:
-    down = web.WebSocketResponse(compress=False, max_msg_size=0)
-    await down.prepare(request)
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(f"{sys.argv[2]}{request.path_qs}", max_msg_size=0) as up,
-    ):
+    url = f"{sys.argv[2]}{request.path_qs}"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url, max_msg_size=0) as up:
+        down = web.WebSocketResponse(compress=False, max_msg_size=0)
+        await down.prepare(request)
         async for message in up:
             if message.type is aiohttp.WSMsgType.TEXT:
                 orjson.loads(message.data)

@@ -24,7 +24,7 @@ async def flood(request: web.Request) -> web.Response:
     """Sends ``count`` messages of the running job to its client: previews of ``size`` bytes, or texts that say when
     they were sent; at most ``rate`` a second where there is one."""
     wish, state = await request.json(), state_of(request)
-    (prompt_id,) = [item[1] for item in state.queue.running]
+    (prompt_id,) = [item[1] for item in state.queue.running.values()]
     (socket,) = state.sockets._targets(str(state.executor.client_id))
     picture = frames.preview_frame(bytes(wish["size"]), "image/jpeg")
     began = time.perf_counter()

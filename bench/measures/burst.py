@@ -50,4 +50,4 @@ async def _have(runners: list[RunnerProcess], count: int) -> bool:
 
 
 async def _executed(runners: list[RunnerProcess]) -> int:
-    return sum(sum((await runner.state())["executed"].values()) for runner in runners)
+    return sum([sum((await runner.state())["executed"].values()) for runner in runners])

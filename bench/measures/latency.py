@@ -54,7 +54,7 @@ def _row(name: str, through: Measured, direct: Measured, nginx: Measured | None)
     against = f"direct {_told(direct)}" + (f"; nginx {_told(nginx)}" if nginx is not None else "")
     return Row(
         name,
-        f"+{p50:.2f} ms p50, +{p99:.2f} ms p99",
+        f"{p50:+.2f} ms p50, {p99:+.2f} ms p99",
         against,
         None,
         f"≤ {ADDED_P50_MS:g} ms, ≤ {ADDED_P99_MS:g} ms",

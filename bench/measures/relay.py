@@ -52,7 +52,7 @@ async def measure(stage: Stage) -> Found:
     found.rows.append(
         Row(
             f"websocket relay, text at {PACED:,}/s",
-            f"+{added:.2f} ms p99",
+            f"{added:+.2f} ms p99",
             f"bare relay p50 {by_bare['p50_ms']:.2f}, p99 {by_bare['p99_ms']:.2f} ms",
             None,
             f"≤ {ADDED_P99_MS:g} ms",
