@@ -12,7 +12,7 @@ from support.graphs import save_graph
 from support.raw import Connection
 
 MEBIBYTE = 1024 * 1024
-HANDSHAKES = 2_000
+HANDSHAKES = 1_000
 MESSAGES = 20_000
 
 
