@@ -9,6 +9,7 @@
 # make fuzz     100,000 hostile inputs for what reads foreign input, INPUTS=1000000 for more; some twenty minutes
 # make audit    known weaknesses of the packages that are installed; asks pypi.org
 # make bench-placement  policies over mixed models, in virtual time, as a table; half a minute
+# make webhooks runs with webhooks to a receiver that fails, RUNS=10000 of them, a kill -9 in the middle
 # make kills    kill -9 of the gateway under load, KILLS=100 times; a few minutes
 #
 # Each target sets up .venv first. Another interpreter: make test PYTHON=python3.12
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTEST_ARGS ?= -q -n 2 --dist worksteal
 
-.PHONY: bench-placement help demo test chaos lint format bench load kills fuzz audit chromium clean
+.PHONY: bench-placement help demo test chaos lint format bench load kills fuzz audit chromium clean webhooks
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +53,9 @@ load: $(VENV)/dev.stamp
 
 bench-placement: $(VENV)/dev.stamp
 	@$(BIN)/python bench/placement.py
+
+webhooks: $(VENV)/dev.stamp
+	@$(BIN)/python bench/webhooks.py --runs $(or $(RUNS),10000)
 
 kills: $(VENV)/dev.stamp
 	@$(BIN)/pytest -q -s tests/integration/test_many_kills.py --kills $(or $(KILLS),100)

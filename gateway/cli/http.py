@@ -97,6 +97,8 @@ def _refusal(status: int, told: Any) -> str:
         message = told["message"]
     elif isinstance(told, dict) and isinstance(told.get("error"), dict):
         message = told["error"].get("details") or told["error"].get("message") or ""
+    elif isinstance(told, dict) and isinstance(told.get("error"), str):
+        message = told["error"]  # ComfyUI's newer routes
     else:
         message = f"the gateway answered {status}"
     return f"{message}; give one with --token or COMFY_GATEWAY_TOKEN" if status == 401 else str(message)

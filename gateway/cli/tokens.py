@@ -52,6 +52,7 @@ def create(
     sockets: Annotated[int | None, typer.Option(help="Websockets that may be open.")] = None,
     body_bytes: Annotated[int | None, typer.Option(help="Bytes of one request.")] = None,
     expires_in_days: Annotated[float | None, typer.Option(help="When it runs out; never without.")] = None,
+    webhook: Annotated[str | None, typer.Option(metavar="URL", help="Is told of all of its jobs.")] = None,
     config: ConfigOption = Path("config.yaml"),
     url: UrlOption = None,
     token: TokenOption = None,
@@ -74,6 +75,7 @@ def create(
         "priority_ceiling": priority_ceiling,
         "limits": limits,
         "expires_in_days": expires_in_days,
+        "webhook": webhook,
     }
     _show_new(_ask(config, url, token, lambda office: office.create(body)), as_json)
 

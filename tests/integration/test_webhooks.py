@@ -86,7 +86,7 @@ async def test_a_receiver_that_fails_now_and_then_gets_everything_in_order(tmp_p
         running_pool(tmp_path, count=3, config=CONFIG) as pool,
         Client.connected(pool.base) as c,
     ):
-        jobs = [await c.submit(save_graph(number, steps=1), **hooked(receiver.url)) for number in range(100)]
+        jobs = [await c.submit(save_graph(number, steps=1), **hooked(receiver.url)) for number in range(300)]
         await receiver.until(lambda: receiver.ended() == len(jobs))
         assert receiver.by_job() == {job: ["created", "started", "completed"] for job in jobs}
         assert receiver.tries > len(receiver.taken)
