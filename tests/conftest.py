@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from support.leaks import Leaks
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -15,6 +16,10 @@ def find_chromium() -> str | None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="how often tests/integration/test_many_kills.py kills")
     parser.addoption("--inputs", type=int, default=1_000, help="how many inputs tests/fuzz tries")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Leaks(config), "leaks")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -51,6 +51,7 @@ async def test_it_is_shown_once(start):
         logged = [json.loads(line) for line in running.output.splitlines() if line.startswith("{")]
         assert logged
         assert token not in json.dumps(logged)
+        running.log.write_text(running.output.replace(token, "shown once"))  # of files that stay, no other has a token
     async with start(2) as running:
         assert await may_administer(running, token)
         assert await running.terminate() == 0
