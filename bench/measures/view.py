@@ -47,7 +47,7 @@ async def measure(stage: Stage) -> Found:
 
 
 def _row(name: str, through: Measured, direct: Measured, nginx: Measured | None, grown_mb: float, used: float) -> Row:
-    note = f"direct {_rate(direct)}; memory +{grown_mb:.0f} MB; {used * 1e3:.2f} ms of processor time each"
+    note = f"direct {_rate(direct)}; memory {grown_mb:+.0f} MB; {used * 1e3:.2f} ms of processor time each"
     if nginx is None:
         ratio = through.bytes_per_second / direct.bytes_per_second
         return Row(name, _rate(through), f"direct {_rate(direct)}", ratio, note=f"nginx is not installed; {note}")

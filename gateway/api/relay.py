@@ -225,7 +225,7 @@ async def _copy(reply: aiohttp.ClientResponse, answer: web.StreamResponse, reque
         await answer.prepare(request)
     except OSError as error:
         raise _ClientGone from error
-    async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
+    async for chunk in reply.content.iter_any():
         try:
             await answer.write(chunk)
         except OSError as error:

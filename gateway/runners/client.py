@@ -25,6 +25,7 @@ CONNECTIONS_PER_RUNNER = 64
 KEEPALIVE_SECONDS = 30.0
 REQUEST_SECONDS = 30.0  # deadline of an ordinary call; uploads and views have none in total
 STALLED_SECONDS = 60.0  # a stream that sends nothing for so long is given up
+STREAM_BYTES = 256 * 1024  # of an answer that is read as it comes; twice as much may wait in memory
 PING_SECONDS = 240.0  # lax: a runner's event loop stalls while it loads models; aiohttp waits half of it for the pong
 LATENCY_WEIGHT = 0.3  # weight of the newest sample in the moving average
 
@@ -207,6 +208,8 @@ class RunnerClient:
                 timeout=limits,
                 allow_redirects=False,
                 skip_auto_headers=(hdrs.CONTENT_TYPE,),
+                read_bufsize=STREAM_BYTES,
+                middlewares=(),
             ) as response:
                 yield response
 
