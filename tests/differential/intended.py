@@ -150,6 +150,12 @@ INTENDED = [
         sometimes=True,
     ),
     Intended(
+        "when those that wait are expected to begin and to end",
+        ".*job.*",
+        r"expected_(start|end): only the second",
+        sometimes=True,
+    ),
+    Intended(
         "the graph that a runner writes into a picture names inputs as they lie there",
         only("an upload as an output", "an upload changes", "an upload replaces an output"),
         r"made by\.1\.inputs\.image",
