@@ -15,6 +15,7 @@ import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -94,7 +95,15 @@ class EndpointRules:
         address = _literal(host)
         if address is not None and not self.permits(address):
             raise EndpointRefused("names an address that the configuration denies (endpoints)")
-        return str(url)
+        # yarl writes some characters of a query as they are meant, such as a backslash.
+        used = _NOT_IN_URLS.sub(lambda found: quote(found[0]), str(url))
+        try:
+            is_stable = URL(used).raw_host == host
+        except ValueError:
+            is_stable = False
+        if not is_stable:  # whoever reads it again would see another host
+            raise EndpointRefused("is not a valid URL")
+        return used
 
     async def check_resolved(self, text: str) -> str:
         """As `check_url`, and the host is looked up: an early word to whoever gave the URL, not the protection itself.
