@@ -406,8 +406,12 @@ def _refusal(status: int, body: Mapping[str, Any], headers: dict[str, str] | Non
 
 
 def _extra_data(given: Mapping[str, Any], client_id: str | None, now: int) -> dict[str, Any]:
-    """What is kept of it: no secrets, and no ``client_id`` where the job has it."""
+    """What is kept of it: no secrets, no receivers of webhooks, whose URLs may be some, and no ``client_id`` where the
+    job has it."""
     kept = history.public_extra_data(given)
+    own = _own(given)
+    if "webhook" in own:
+        kept["gateway"] = {name: value for name, value in own.items() if name != "webhook"}
     if client_id is not None:
         kept.pop("client_id", None)
     return {**kept, "create_time": now}

@@ -2,7 +2,7 @@
 
 1. a delivery is taken in once its transaction is committed, or found at the start
 2. it is tried when it is the first of its line, due, and its receiver and the whole have a slot free
-3. what came of it is noted; the next of its line is due, or the same one later (`retries`)
+3. what came of it is noted (`retries`): the same one is due later, or the next of its line once that is committed
 """
 
 from __future__ import annotations
@@ -169,6 +169,10 @@ class Deliverer:
             outcome = Outcome(None, "the gateway failed to send it")
         self._busy -= 1
         self._note(target, delivery, outcome)
+        if delivery.ended_at is not None and target.has_more_of(delivery.line):
+            await self._committed()  # or a kill now would have this one told again after the next one
+        again = None if delivery.ended_at is not None else self._due(delivery)
+        target.tried(delivery, again=again, next_due=self._clock.monotonic())
         for name in list(self._starved):
             if self._busy >= self._config.at_once:
                 break
@@ -177,7 +181,7 @@ class Deliverer:
         self._pump(target)
 
     def _note(self, target: Target, delivery: DeliveryRow, outcome: Outcome) -> None:
-        """Has what came of a try stored, and the line go on."""
+        """Has what came of a try stored."""
         now = self._clock.wall_ms()
         delivery.attempts += 1
         follows = after(
@@ -193,8 +197,6 @@ class Deliverer:
         delivery.ended_at = None if follows.state is DeliveryState.PENDING else now
         target.unreachable = target.unreachable + 1 if outcome.status is None else 0
         self._db.write_behind(rows.tried(delivery))
-        again = None if follows.at is None else self._due(delivery)
-        target.tried(delivery, again=again, next_due=self._clock.monotonic())
         if follows.state is DeliveryState.GIVEN_UP:
             log.warning(
                 "webhook.given_up",

@@ -111,6 +111,10 @@ class Target:
         self.busy += 1
         return line.waiting[0]
 
+    def has_more_of(self, key: str) -> bool:
+        """Whether another delivery of a line waits behind the first."""
+        return len(self._lines[key].waiting) > 1
+
     def tried(self, delivery: DeliveryRow, *, again: float | None, next_due: float) -> None:
         """A try is over. ``again``: when the delivery is tried once more; None: it has ended, and the next one of its
         line is due at ``next_due``."""

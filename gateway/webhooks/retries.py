@@ -15,7 +15,7 @@ been delivered is removed when newer progress or an end comes: nobody needs it a
     what happens                                    what comes of it
     the gateway is killed before the transaction    neither the change nor the message ever was
     … after it, before the delivery                 the next life delivers it
-    … between the receiver's answer and its note    it is delivered once more, under the same webhook-id
+    … between the receiver's answer and its note    it is delivered once more, before the next one
 """
 
 from __future__ import annotations

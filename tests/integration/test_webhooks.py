@@ -1,6 +1,7 @@
 """Webhooks of jobs over simulated runners: what is told, in which order, to receivers that work and that do not."""
 
 import asyncio
+import json
 
 from support.client import Client
 from support.graphs import save_graph
@@ -28,6 +29,7 @@ async def test_a_job_is_told_from_its_creation_to_its_end(tmp_path):
         assert output["node_id"] == "3"
         async with c.http.get(pool.base + output["url"]) as picture:
             assert picture.status == 200
+        assert receiver.url not in json.dumps(await c.history(job))
         first = receiver.taken[0]["data"]
         assert (first["state"], first["runner"], first["attempt"], first["outputs"]) == ("pending", None, 0, [])
 
