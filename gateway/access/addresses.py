@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from aiohttp import hdrs, web
@@ -98,6 +99,7 @@ def origin_of(request: web.Request) -> Origin:
     return found
 
 
+@lru_cache(maxsize=512)  # every request asks for its client's
 def parse_address(text: str) -> Address | None:
     """An address as forwarding headers and sockets tell it: alone, with a port, or in brackets. None: it is none."""
     bare = text.strip().strip('"')

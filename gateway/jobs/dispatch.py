@@ -112,6 +112,7 @@ class Dispatcher:
         self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
+        self._is_to_schedule = False
         self._pool_seen: list[tuple[int, RunnerConfig]] = []  # by its runners' catalogues and configuration
         self._undrawn: dict[str, None] = {}  # jobs whose needs are by an older catalogue, in their order
         self._aside = Aside(registry, self.schedule)
@@ -212,6 +213,16 @@ class Dispatcher:
         self._fail_stranded()
         while self._registry.waiting and self._views.any_has_room() and self._assign_one():
             pass
+
+    def _schedule_soon(self) -> None:
+        """Many are taken back at once: one look at the slots is enough for all of them."""
+        if not self._is_to_schedule:
+            self._is_to_schedule = True
+            asyncio.get_running_loop().call_soon(self._scheduled)
+
+    def _scheduled(self) -> None:
+        self._is_to_schedule = False
+        self.schedule()
 
     def _assign_one(self) -> bool:
         views = self.views()
@@ -475,7 +486,8 @@ class Dispatcher:
             self.lost(attempt, "the runner has no trace of it")
         else:
             self._registry.turn_attempt(attempt, when_gone)
-            self._back_to_the_line(attempt.job, "taken back from its runner")
+            self._back_in_line(attempt.job, "taken back from its runner")
+            self._schedule_soon()
 
     def lost(self, attempt: Attempt, reason: str) -> None:
         """The attempt will not end on its runner any more."""
@@ -515,10 +527,13 @@ class Dispatcher:
         self._back_to_the_line(attempt.job, outcome.reason, is_at_once=not outcome.input_failed)
 
     def _back_to_the_line(self, job: Job, reason: str, *, is_at_once: bool = True) -> None:
+        self._back_in_line(job, reason, is_at_once=is_at_once)
+        self.schedule()
+
+    def _back_in_line(self, job: Job, reason: str, *, is_at_once: bool = True) -> None:
         if job.state is JobState.DISPATCHED:
             self._registry.turn(job, JobState.PENDING, reason)
         if job.is_unwanted and job.state is JobState.PENDING:
             self._endings.dropped(job, "cancelled before it began")
         elif not is_at_once and job.state is JobState.PENDING and not self._aside.put(job):
             self._endings.failed(job, "InputUnavailable", f"Tried {job.input_failures} times: {reason}")
-        self.schedule()

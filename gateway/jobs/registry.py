@@ -78,6 +78,7 @@ class Registry:
         self.scribe: Scribe = NoScribe()
         self.waiting = WaitingLine()
         self.redrawn: set[str] = set()  # jobs whose needs are others than they were; whoever looks at them takes them
+        self._log = log.bind()  # once: every state of every job passes here
         self._db = db
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -339,7 +340,9 @@ class Registry:
         if state is JobState.PENDING:
             job.waits_since = self._clock.monotonic()
             self._wait(job)
-        log.info("job.state", job=job.id, state=state.value, was=was.value, runner=job.runner, reason=reason or None)
+        self._log.info(
+            "job.state", job=job.id, state=state.value, was=was.value, runner=job.runner, reason=reason or None
+        )
         if state in ENDS or state is JobState.REFUSED:
             job.secrets = {}
             del self._jobs[job.id]
@@ -388,7 +391,7 @@ class Registry:
             self._unindex(attempt)
             self._settle(attempt, now)
         self._hold(attempt.job)
-        log.debug(
+        self._log.debug(
             "attempt.state",
             job=attempt.job.id,
             attempt=attempt.ordinal,

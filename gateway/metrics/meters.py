@@ -87,6 +87,7 @@ class Meters:
             buckets=SECONDS_OF_REQUESTS,
             registry=registry,
         )
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}  # looking labels up takes a while
 
     # Watcher
 
@@ -120,9 +121,14 @@ class Meters:
 
     def answered(self, route: str, method: str, status: int, seconds: float | None) -> None:
         """A request was answered; ``route`` is its family, ``seconds`` None for a websocket."""
-        self._requests.labels(route, method if method in METHODS else OTHER, str(status)).inc()
+        key = (route, method if method in METHODS else OTHER, status)
+        known = self._answers.get(key)
+        if known is None:
+            counter = self._requests.labels(*key[:2], str(status))
+            known = self._answers[key] = counter, self._request_seconds.labels(route)
+        known[0].inc()
         if seconds is not None:
-            self._request_seconds.labels(route).observe(seconds)
+            known[1].observe(seconds)
 
 
 def _seconds(milliseconds: int) -> float:

@@ -19,7 +19,7 @@ VARIANTS_MOST = 8  # definitions of one node class that are compared with new on
 
 log = structlog.get_logger(__name__)
 
-Version = tuple[tuple[str, int], ...]
+Version = tuple[int, ...]  # of catalogues, whose numbers are unique among all runners
 
 
 class Pool:
@@ -170,4 +170,4 @@ class Pool:
 
 
 def _version_of(runners: list[Runner]) -> Version:
-    return tuple((runner.name, runner.catalogue_version) for runner in runners)
+    return tuple([runner.catalogue_version for runner in runners])
