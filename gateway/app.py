@@ -130,6 +130,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         fleet = roster.fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
         workflows = Workflows(db, jobs, uploads, archive, clock)
+        workflows.tell_refusals(webhooks.refused)
         rooms.push_async_callback(workflows.close)
         if not config.archive.enabled:
             keeper = Keeper(archive, outputs, workflows.files_of)

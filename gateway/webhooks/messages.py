@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from gateway.clock import iso_8601
 from gateway.comfyui import json_text
 from gateway.comfyui.outputs import OutputFile, files
 from gateway.jobs.hooks import Event
 from gateway.jobs.job import Job
 from gateway.jobs.states import JobState
+from gateway.storage.workflows import WorkflowRow
 
 ID_CHARACTERS: Final = 32
 MESSAGE_CHARACTERS_MOST: Final = 2_000  # of an exception's message
@@ -66,14 +67,36 @@ def body(
         "tags": list(job.options.tags),
         "runner": None if last is None or event is Event.CREATED else last.runner,
         "attempt": 0 if event is Event.CREATED else len(job.attempts),
-        "created_at": _time(job.created_at),
-        "started_at": None if last is None or last.started_at is None else _time(last.started_at),
-        "ended_at": None if entry is None else _time(now),
+        "created_at": iso_8601(job.created_at),
+        "started_at": None if last is None or last.started_at is None else iso_8601(last.started_at),
+        "ended_at": None if entry is None else iso_8601(now),
         "progress": progress,
         "outputs": _outputs(entry, base) if event is Event.COMPLETED else [],
         "error": _error(job, entry) if event in (Event.FAILED, Event.CANCELLED) else None,
     }
-    return json_text.dumps({"type": f"job.{event}", "timestamp": _time(now), "data": data}).encode()
+    return json_text.dumps({"type": f"job.{event}", "timestamp": iso_8601(now), "data": data}).encode()
+
+
+def refused_body(row: WorkflowRow, kind: str, words: str, now: int) -> bytes:
+    """The message of a workflow that never got a job: it has failed, before it had anything else to tell.
+
+    Args:
+        kind, words: the refusal, as ComfyUI words it.
+        now: in milliseconds since the epoch.
+    """
+    data = {
+        **dict.fromkeys(("workflow_id", "client_id", "number", "runner", "started_at", "progress")),
+        "job_id": row.id,
+        "state": "failed",
+        "queue_remaining": 0,
+        "tags": json_text.loads(row.tags),
+        "attempt": 0,
+        "created_at": iso_8601(row.created_at),
+        "ended_at": iso_8601(now),
+        "outputs": [],
+        "error": {"type": kind, "message": words[:MESSAGE_CHARACTERS_MOST], "node_id": None, "node_type": None},
+    }
+    return json_text.dumps({"type": f"job.{Event.FAILED}", "timestamp": iso_8601(now), "data": data}).encode()
 
 
 _STATES: Final = {
@@ -83,10 +106,6 @@ _STATES: Final = {
     Event.FAILED: "failed",
     Event.CANCELLED: "cancelled",
 }
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _outputs(entry: Mapping[str, Any] | None, base: str) -> list[dict[str, Any]]:

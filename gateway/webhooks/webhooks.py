@@ -14,17 +14,20 @@ import structlog
 from yarl import URL
 
 from gateway.clock import Clock
+from gateway.comfyui import json_text
 from gateway.comfyui.messages import Message
 from gateway.config.webhooks import WebhooksConfig
 from gateway.jobs.hooks import Event, Hook
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import ENDS, AttemptState, JobState
+from gateway.jobs.terms import Terms
 from gateway.runners.addresses import EndpointRules
 from gateway.storage import webhooks as rows
 from gateway.storage.database import Database, Operation
 from gateway.storage.sealing import Seal
 from gateway.storage.webhooks import DeliveryRow
+from gateway.storage.workflows import WorkflowRow
 from gateway.webhooks import messages
 from gateway.webhooks.deliverer import Deliverer
 from gateway.webhooks.messages import EVENT_OF
@@ -147,6 +150,18 @@ class Webhooks:
         ends = [rows.supersede(delivery.line, Event.PROGRESS) for delivery in made if becomes in ENDS]
         return [*ends, *map(rows.add, made)]
 
+    def refused(self, row: WorkflowRow, kind: str, words: str) -> Sequence[Operation]:
+        """What is to be written with the refusal of a workflow, which never had a job; its creator has its 201."""
+        hooks = Terms.of_json(json_text.loads(row.terms)).hooks
+        now = self._clock.wall_ms()
+        made = [
+            self._row(row.id, row.owner, hook, Event.FAILED, 0, messages.refused_body(row, kind, words, now))
+            for hook in hooks
+            if Event.FAILED in hook.events
+        ]
+        self._deliverer.put(made)
+        return [rows.add(delivery) for delivery in made]
+
     def _told(self, job: Job, becomes: JobState, *, certain: bool) -> list[Event]:
         """What a change of state is told as; a job that was never promised to anybody is not told of."""
         is_promised = job.was_accepted or not certain or becomes in (JobState.RUNNING, JobState.COMPLETED)
@@ -167,29 +182,32 @@ class Webhooks:
         entry: Mapping[str, Any] | None,
         progress: Mapping[str, Any] | None = None,
     ) -> DeliveryRow:
-        now, seq = self._clock.wall_ms(), self._next_seq()
-        ordinal = {Event.STARTED: len(job.attempts), Event.PROGRESS: seq}.get(event, 0)
-        message_id = messages.message_id(job.id, hook.url, event, ordinal)
+        ordinal = {Event.STARTED: len(job.attempts), Event.PROGRESS: self._seq + 1}.get(event, 0)
+        body = messages.body(
+            job,
+            event,
+            self._clock.wall_ms(),
+            entry=entry,
+            progress=progress,
+            queue_remaining=self._registry.remaining_of(job.owner),
+            base=self._config.public_url or "",
+        )
+        return self._row(job.id, job.owner, hook, event, ordinal, body)
+
+    def _row(self, job_id: str, owner: str, hook: Hook, event: Event, ordinal: int, body: bytes) -> DeliveryRow:
+        message_id = messages.message_id(job_id, hook.url, event, ordinal)
         return DeliveryRow(
             id=message_id,
-            seq=seq,
+            seq=self._next_seq(),
             message_id=message_id,
-            line=messages.line_of(job.id, hook.url),
+            line=messages.line_of(job_id, hook.url),
             target=str(URL(hook.url, encoded=True).origin()),
-            job_id=job.id,
-            owner=job.owner,
+            job_id=job_id,
+            owner=owner,
             url=hook.url,
             event=event.value,
-            created_at=now,
-            body=messages.body(
-                job,
-                event,
-                now,
-                entry=entry,
-                progress=progress,
-                queue_remaining=self._registry.remaining_of(job.owner),
-                base=self._config.public_url or "",
-            ),
+            created_at=self._clock.wall_ms(),
+            body=body,
         )
 
     def _next_seq(self) -> int:

@@ -16,7 +16,7 @@ vanishes; its workflow hears so, and is submitted again to learn why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -32,7 +32,7 @@ from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.terms import Terms
 from gateway.storage import jobs as job_rows
 from gateway.storage import workflows as rows
-from gateway.storage.database import Database
+from gateway.storage.database import Database, Operation
 from gateway.storage.errors import StorageError
 from gateway.storage.workflows import WorkflowRow
 from gateway.workflows.placeholders import fill
@@ -46,7 +46,10 @@ log = structlog.get_logger(__name__)
 
 
 class Submitter:
-    """Submits workflows: those of one owner in their order, several at a time."""
+    """Submits workflows: those of one owner in their order, several at a time.
+
+    ``on_refused`` gives what is to be written with a refusal, which it is told by its type and its words.
+    """
 
     def __init__(self, db: Database, jobs: Jobs, clock: Clock) -> None:
         self._db = db
@@ -58,6 +61,7 @@ class Submitter:
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by owner
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on_refused: Callable[[WorkflowRow, str, str], Sequence[Operation]] = lambda _row, _kind, _words: ()
         jobs.registry.watchers.append(self)
 
     async def start(self) -> None:
@@ -159,13 +163,15 @@ class Submitter:
             self._unvalidated.add(workflow_id)
             return None
         refused = verdict if isinstance(verdict, Refused) else None
+        beside = self.on_refused(row, refused.refusal.type, refused.refusal.words) if refused else ()
         await self._db.write(
             rows.answer_workflow(
                 workflow_id,
                 self._clock.wall_ms(),
                 refused.status if refused else None,
                 refused.refusal.to_json() if refused else None,
-            )
+            ),
+            *beside,
         )
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
@@ -21,7 +21,7 @@ from gateway.jobs.jobs import Jobs
 from gateway.jobs.terms import NO_TERMS, Terms
 from gateway.storage import jobs as job_rows
 from gateway.storage import workflows as rows
-from gateway.storage.database import Database
+from gateway.storage.database import Database, Operation
 from gateway.storage.workflows import WorkflowHead, WorkflowRow, WorkflowSeen
 from gateway.workflows.inputs import Inputs, NewFile
 from gateway.workflows.placeholders import Field, Kind, Placeholder, asked_for, check_fields
@@ -92,6 +92,10 @@ class Workflows:
         self._submitter = Submitter(db, jobs, clock)
         self._seq = 0
         self._writing: set[asyncio.Task[Any]] = set()
+
+    def tell_refusals(self, on_refused: Callable[[WorkflowRow, str, str], Sequence[Operation]]) -> None:
+        """Has a function give what is to be written with the refusal of a workflow; see Submitter."""
+        self._submitter.on_refused = on_refused
 
     async def start(self) -> None:
         """After the jobs room has: removes the files of workflows that never were, and submits what was accepted."""

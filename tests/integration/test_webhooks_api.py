@@ -169,6 +169,12 @@ async def test_workflows_and_templates_take_a_webhook(tmp_path):
         template = await call(c, "POST", "/v1/template", 201, fields=fields)
         run = await call(c, "POST", f"/v1/template/{template['id']}/run", 201, fields={"webhook": receiver.url})
         await receiver.until(lambda: receiver.of(run["id"])[-1:] == ["completed"])
+        wrong = save_graph(1) | {"1": {"class_type": "NoSuchNode", "inputs": {}}}
+        refused = await create(c, wrong, webhook=receiver.url)
+        await receiver.until(lambda: receiver.of(refused) == ["failed"])
+        error = receiver.taken[-1]["data"]["error"]
+        assert error["type"]
+        assert error["message"]
         for wrong in ("ftp://example.com", "{}", "{", "http://169.254.169.254/"):
             fields = {"name": "x", "workflow_json": json.dumps(save_graph(1)), "webhook": wrong}
             told = await call(c, "POST", "/v1/workflow", 400, fields=fields)
