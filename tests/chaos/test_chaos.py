@@ -7,6 +7,7 @@ pytest tests/chaos --seeds 2000     runs more than the usual ones
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ async def test_chaos(chaos_seed, tmp_path, fresh_database, monkeypatch, request)
     shutil.copy(fresh_database, tmp_path / "gateway.db")
     steps = schedule.draw(chaos_seed)
     world = World(chaos_seed, tmp_path)
+    gc.freeze()  # burials collect what lives have left behind; what was there before need not be walked through
     observe(world, monkeypatch)
     try:
         after = await world.run(steps)
