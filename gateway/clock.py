@@ -1,6 +1,12 @@
-"""The one clock of the gateway. Tests hand in one that they turn themselves."""
+"""The one clock of the gateway, and its times as text. Tests hand in a clock that they turn themselves."""
 
 import time
+from datetime import UTC, datetime
+
+
+def iso_8601(milliseconds: float) -> str:
+    """A time in milliseconds since the epoch as text, in UTC: ``2024-01-15T10:30:00.250Z``."""
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Clock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -17,6 +17,7 @@ from gateway.api.admin.bodies import valid
 from gateway.api.openapi import Parameter
 from gateway.api.own_models import Told
 from gateway.api.services import services
+from gateway.clock import iso_8601
 from gateway.comfyui import errors, json_text
 from gateway.jobs.hooks import Event
 from gateway.storage.webhooks import DeliveryRow
@@ -165,9 +166,7 @@ def _secret(told: SecretTold | None) -> dict[str, Any]:
 
 
 def _time(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if milliseconds is None else iso_8601(milliseconds)
 
 
 _ID = Parameter("id", "path", "The delivery's id.")

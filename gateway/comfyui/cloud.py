@@ -4,9 +4,9 @@ Source: the OpenAPI document of Comfy Cloud's API and its guide (HistoryEntry, H
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from gateway.clock import iso_8601
 from gateway.comfyui import jobs_api
 
 # By the states of /api/jobs. The guide's words, which its clients look for; the document's own enumeration differs.
@@ -77,6 +77,4 @@ def _workflow_id(info: Any) -> str | None:
 
 
 def _time(milliseconds: object) -> str | None:
-    if not isinstance(milliseconds, int | float):
-        return None
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso_8601(milliseconds) if isinstance(milliseconds, int | float) else None

@@ -76,7 +76,6 @@ _forget_tokens = delete(tokens).where(
 )
 _insert_login = insert(logins)
 _delete_login = delete(logins).where(logins.c.digest == bindparam("of_digest"))
-_forget_logins = delete(logins).where(logins.c.expires_at <= bindparam("before"))
 _insert_audit = insert(audit)
 _forget_audit = delete(audit).where(audit.c.at <= bindparam("before"))
 
@@ -125,11 +124,6 @@ def insert_login(row: LoginRow) -> Operation:
 def delete_login(digest: str) -> Operation:
     """Forget a browser's session."""
     return Operation(_delete_login, {"of_digest": digest})
-
-
-def forget_logins(before: int) -> Operation:
-    """Forget the sessions that ended before then."""
-    return Operation(_forget_logins, {"before": before})
 
 
 async def load_logins(db: Database) -> list[LoginRow]:
