@@ -7,7 +7,7 @@
 # make bench    benchmarks with ratios, under ten minutes; ONLY=submissions for one, see bench/run.py
 # make load     how it behaves with ten thousand jobs: prints figures, a minute long
 # make fuzz     100,000 hostile inputs for what reads foreign input, INPUTS=1000000 for more; some twenty minutes
-# make audit    known weaknesses of the packages that are installed; asks pypi.org
+# make audit    known weaknesses of the packages that are installed, by the public list of them
 # make bench-placement  policies over mixed models, in virtual time, as a table; half a minute
 # make webhooks runs with webhooks to a receiver that fails, RUNS=10000 of them, a kill -9 in the middle
 # make kills    kill -9 of the gateway under load, KILLS=100 times; a few minutes
