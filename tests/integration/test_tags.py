@@ -6,6 +6,7 @@ import aiohttp
 from support.client import Client
 from support.graphs import save_graph
 from support.pools import gateway_over
+from yarl import URL
 
 from gateway.access.token import Token
 from gateway.simulator import Simulator, SimulatorOptions
@@ -129,3 +130,14 @@ async def test_tags_under_a_prefix(tmp_path):
     ):
         assert pool.base.endswith("/comfy")
         assert await checkpoints(client) == ["only-2.safetensors"]
+
+
+async def test_odd_paths_below_tags_are_answered(tmp_path):
+    async with tagged_pool(tmp_path) as pool, aiohttp.ClientSession() as http:
+        for path in ("//evil.example/x", "/..%2f..%2fetc", "/tags/flux/queue", "/%zz", "//"):
+            url = URL(f"{pool.base}/tags/sdxl{path}", encoded=True)
+            async with http.get(url, allow_redirects=False) as answer:
+                assert answer.status in (200, 404), (path, answer.status)
+                assert "Location" not in answer.headers
+        async with http.get(f"{pool.base}/tags/+/queue") as answer:  # no tags at all
+            assert answer.status == 200
