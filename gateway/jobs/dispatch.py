@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -29,6 +28,7 @@ from gateway.comfyui import apart
 from gateway.config import RunnerConfig
 from gateway.files.staging import Staging, StagingError
 from gateway.jobs.aside import Aside
+from gateway.jobs.drawing import Drawing
 from gateway.jobs.endings import Endings
 from gateway.jobs.forecast import Expected, Forecaster
 from gateway.jobs.job import Attempt, Job
@@ -46,26 +46,22 @@ from gateway.jobs.post import (
     look,
     post,
 )
-from gateway.jobs.registry import VISIBLE, Registry
+from gateway.jobs.registry import Registry
 from gateway.jobs.scheduler import Scheduler
 from gateway.jobs.states import AttemptState, JobState
-from gateway.jobs.stranded import Suspects
+from gateway.jobs.stranded import Stranded
 from gateway.jobs.take_back import TakeBacks
 from gateway.jobs.views import Views
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
-from gateway.scheduling import explain, placement
-from gateway.scheduling.needs import Needs, needs_of
+from gateway.scheduling import placement
 from gateway.scheduling.placement import Judge, Placement, RunnerView
 from gateway.scheduling.policies import Policy
-from gateway.scheduling.profile import UNKNOWN, profile_of
 from gateway.scheduling.warm import WarmFirst
 from gateway.storage.errors import StorageError
 
 CLOSING_SECONDS = 5.0  # for dispatches under way when the gateway stops; what is cut is found again at the next start
-DRAWN_AT_ONCE = 10  # graphs whose needs are drawn anew before others have their turn; a few milliseconds
-DRAWING_PAUSE_SECONDS = 0.005  # between them, so that at most half of the time goes into it
 PAUSE_SECONDS = 1.0  # before a job waits again whose trouble is not the runner's: no other event slows the next try
 
 MARK_CHARACTERS = 16
@@ -107,6 +103,7 @@ class Dispatcher:
         self._judge = Judge()
         self._views = Views(registry, pool)
         self.scheduler = Scheduler(registry, pool, clock, policy or WarmFirst(), self._judge)
+        self.drawing = Drawing(registry, pool, self.scheduler, self.schedule)
         self._forecaster = Forecaster(registry, pool, self.scheduler, clock)
         self._looking: asyncio.TimerHandle | None = None
         self._take_backs = TakeBacks()
@@ -114,9 +111,8 @@ class Dispatcher:
         self._is_open = False
         self._is_to_schedule = False
         self._pool_seen: list[tuple[int, RunnerConfig]] = []  # by its runners' catalogues and configuration
-        self._undrawn: dict[str, None] = {}  # jobs whose needs are by an older catalogue, in their order
         self._aside = Aside(registry, self.schedule)
-        self._suspects = Suspects(registry)
+        self._stranded = Stranded(registry, endings, self._judge, self.drawing)
         self.undropped: set[str] = set()  # runners that could not be told to drop what they may have
 
     def open(self) -> None:
@@ -142,22 +138,13 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._take_backs.close()
+        await self.drawing.close()
 
     # policy
 
     def views(self) -> list[RunnerView]:
         """What policy sees of the pool now."""
         return self._views.all()
-
-    def needs(self, prompt: dict[str, Any], tags: frozenset[str], owner: str = "") -> Needs:
-        """What a graph needs, by the pool's catalogue."""
-        is_reserved = bool(owner) and any(owner in runner.config.reserved_for for runner in self._pool)
-        return needs_of(prompt, tags, self._pool.catalogue(), owner if is_reserved else "")
-
-    def appraise(self, job: Job) -> None:
-        """Draws from a job's graph what kind of job it is, and so how long it is expected to take."""
-        job.profile = profile_of(job.prompt, self._pool.catalogue())
-        job.work = self.scheduler.work(job)
 
     def place(self, job: Job, *, but: frozenset[str] = frozenset()) -> str | None:
         """The runner that policy would give a job to now, which does not wait yet. None: it would wait."""
@@ -182,7 +169,7 @@ class Dispatcher:
 
     def explain(self, job: Job) -> Placement:
         """Where the job would go now, and why."""
-        found = self._explained(job, self.views())
+        found = self.scheduler.explained(job, self.views())
         if self._registry.waiting.is_held_back(job.id):
             return replace(found, runner=None, reason="its client's jobs run one at a time, and it is not its turn")
         if not self._registry.may_start(job.owner):
@@ -191,17 +178,6 @@ class Dispatcher:
             return replace(found, runner=None, reason=f"tried again soon: {job.reason}")
         return found
 
-    def _explained(self, job: Job, views: list[RunnerView]) -> Placement:
-        waiting = self._registry.waiting.get(job.id) or self._registry.as_waiting(job)
-        before = self._registry.waiting.position(job.id) or 0
-        state = self.scheduler.snapshot(views)
-        reason, runner = explain.job(state, self.scheduler.policy, waiting, before)
-        considered = (
-            (view.name, placement.obstacle(job.needs, view, self._judge, frozenset(job.refused_by))) for view in views
-        )
-        told = tuple((name, why or explain.runner(state, name, job.needs.models)) for name, why in considered)
-        return Placement(runner, reason, told)
-
     def schedule(self) -> None:
         """Fills every free slot with the job that is due first among those that fit."""
         if not self._is_open:
@@ -209,8 +185,8 @@ class Dispatcher:
         pool = [(runner.catalogue_version, runner.config) for runner in self._pool]
         if pool != self._pool_seen:
             self._pool_seen = pool
-            self._draw_needs_anew()
-        self._fail_stranded()
+            self.drawing.pool_changed()
+        self._stranded.end(pool, self.views)
         while self._registry.waiting and self._views.any_has_room() and self._assign_one():
             pass
 
@@ -231,7 +207,7 @@ class Dispatcher:
         if decision is None or job is None:
             self._look_again_soon(views)
             return False
-        if self._draw_anew(job.id):
+        if self.drawing.is_another(job.id):
             return True
         log.debug("job.placed", job=job.id, runner=decision.runner, reason=decision.reason, load=decision.load)
         attempt = self._registry.new_attempt(job, decision.runner, probe=False)
@@ -250,60 +226,6 @@ class Dispatcher:
     def _look_again(self) -> None:
         self._looking = None
         self.schedule()
-
-    def _draw_needs_anew(self) -> None:
-        """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need. Thousands may wait:
-        the one that is about to be given out is looked at before it is, the others bit by bit."""
-        is_under_way = bool(self._undrawn)
-        self._undrawn = dict.fromkeys(job.id for job in self._registry.shown(*VISIBLE))
-        if self._undrawn and not is_under_way:
-            self._spawn(self._draw_the_others())
-
-    async def _draw_the_others(self) -> None:
-        while self._undrawn and self._is_open:
-            some = list(islice(self._undrawn, DRAWN_AT_ONCE))
-            changed = [job_id for job_id in some if self._draw_anew(job_id)]
-            if changed:
-                self.schedule()
-            await asyncio.sleep(DRAWING_PAUSE_SECONDS)
-        self._undrawn.clear()
-
-    def _draw_anew(self, job_id: str) -> bool:
-        """Returns whether the job has other needs than it was thought to have."""
-        if job_id not in self._undrawn:
-            return False
-        del self._undrawn[job_id]
-        job = self._registry.get(job_id)
-        return job is not None and self._is_drawn_anew(job)
-
-    def _fail_stranded(self) -> None:
-        """An accepted job that no runner of the pool could ever take ends: it would wait for nothing."""
-        views: list[RunnerView] = []
-        known: dict[tuple[Needs, frozenset[tuple[str, str]]], str | None] = {}
-        for job in self._suspects.take(self._pool_seen):
-            views = views or self.views()
-            kind = (job.needs, frozenset(job.refused_by.items()))
-            if kind not in known:
-                known[kind] = placement.stranded(job.needs, views, self._judge, job.refused_by)
-            reasons = known[kind]
-            if reasons is not None and self._is_drawn_anew(job):
-                reasons = placement.stranded(job.needs, views, self._judge, job.refused_by)
-            if reasons is None or not job.is_in(JobState.PENDING):
-                continue
-            if job.was_accepted:
-                self._endings.failed(job, "NoRunner", f"No runner can run the prompt any more. {reasons}")
-            else:
-                self._endings.forgotten(job, f"no runner can run it: {reasons}")
-
-    def _is_drawn_anew(self, job: Job) -> bool:
-        """Draws a job's needs once more; whether they are others than they were by the catalogue of that time."""
-        needs = self.needs(job.prompt, job.needs.tags, job.owner)
-        if needs == job.needs and job.profile is not UNKNOWN:
-            return False
-        job.needs = needs
-        self.appraise(job)
-        self._registry.needs_changed([job])
-        return True
 
     # one dispatch
 

@@ -15,11 +15,12 @@ from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
+from gateway.scheduling import explain, placement
 from gateway.scheduling.demand import Demand
 from gateway.scheduling.estimates import Estimate, Estimates
 from gateway.scheduling.memory import Memory
 from gateway.scheduling.needs import Needs
-from gateway.scheduling.placement import Judge, RunnerView
+from gateway.scheduling.placement import Judge, Placement, RunnerView
 from gateway.scheduling.policies import POLICIES, Policy
 from gateway.scheduling.snapshot import RunnerNow, Snapshot
 from gateway.scheduling.warm import Decision, WarmFirst
@@ -116,6 +117,18 @@ class Scheduler:
         finally:
             waiting.remove(job.id)
         return decision.runner if decision is not None and decision.job == job.id else None
+
+    def explained(self, job: Job, views: Sequence[RunnerView]) -> Placement:
+        """Where a job that may go would go now, and why."""
+        waiting = self._registry.waiting.get(job.id) or self._registry.as_waiting(job)
+        before = self._registry.waiting.position(job.id) or 0
+        state = self.snapshot(views)
+        reason, runner = explain.job(state, self.policy, waiting, before)
+        considered = (
+            (view.name, placement.obstacle(job.needs, view, self._judge, frozenset(job.refused_by))) for view in views
+        )
+        told = tuple((name, why or explain.runner(state, name, job.needs.models)) for name, why in considered)
+        return Placement(runner, reason, told)
 
     def gave(self, decision: Decision) -> None:
         """A decision is carried out."""

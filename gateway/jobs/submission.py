@@ -269,11 +269,11 @@ class Submissions:
                 weight=weight,
                 hooks=terms.hooks,
             ),
-            needs=self._dispatcher.needs(prompt, frozenset(tags), owner),
+            needs=self._dispatcher.drawing.needs(prompt, frozenset(tags), owner),
             created_at=now,
             workflow_id=workflow_id if isinstance(workflow_id, str) else None,
         )
-        self._dispatcher.appraise(job)
+        self._dispatcher.drawing.appraise(job)
         return job
 
     # finding a runner that validates it
