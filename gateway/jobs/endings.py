@@ -82,8 +82,15 @@ class Endings:
         attempt.is_closing = True
         ending = asyncio.create_task(self._ended_on_runner(attempt, entry), name=f"end of {attempt.job.id}")
         self._under_way.add(ending)
-        ending.add_done_callback(self._under_way.discard)
+        ending.add_done_callback(self._ending_is_over)
         await asyncio.shield(ending)
+
+    def _ending_is_over(self, ending: asyncio.Task[None]) -> None:
+        """A fault is its caller's; where that one was cancelled, reconciling comes back to the job."""
+        self._under_way.discard(ending)
+        error = None if ending.cancelled() else ending.exception()
+        if error is not None:
+            log.debug("job.end_not_written", task=ending.get_name(), reason=str(error))
 
     async def settled(self) -> None:
         """Returns once every end that has begun to be written down is written and told, or has failed to be."""

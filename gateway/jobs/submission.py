@@ -350,14 +350,15 @@ class Submissions:
 
     async def _in_doubt(self, job: Job, attempt: Attempt, outcome: InDoubt) -> Answer | None:
         was_probe = attempt.state is AttemptState.PROBING
-        await self._dispatcher.resolve_doubt(attempt, outcome)
+        with suppress(StorageError):  # of an end that was found: reconciling finds it again
+            await self._dispatcher.resolve_doubt(attempt, outcome)
         if job.state is JobState.SUBMITTING and not attempt.is_open:
             return None
         # It may be running: never sent twice, so accepted, and its runner will tell.
         job.outputs_to_execute = _outputs_to_execute(job, {}, self._pool.catalogue())
         self._settle_state(job)
         if was_probe and attempt.state is AttemptState.HELD:
-            await self._dispatcher.withdraw(attempt)
+            await self._take_back(attempt)
         return self._ok(job, attempt.runner, {})
 
     async def _accepted(self, job: Job, attempt: Attempt, outcome: Accepted) -> None:
@@ -367,6 +368,12 @@ class Submissions:
             self._dispatcher.held(attempt)
         self._settle_state(job)
         if was_probe:
+            await self._take_back(attempt)
+
+    async def _take_back(self, attempt: Attempt) -> None:
+        """The prompt is accepted: an end that is found now and cannot be stored is no refusal of it, and reconciling finds
+        it again."""
+        with suppress(StorageError):
             await self._dispatcher.withdraw(attempt)
 
     def _settle_state(self, job: Job) -> None:

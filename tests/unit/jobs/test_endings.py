@@ -1,6 +1,7 @@
 """How jobs end: each exactly once, stored before it is told."""
 
 import asyncio
+import gc
 
 import orjson
 import pytest
@@ -162,6 +163,29 @@ async def test_an_end_whose_names_cannot_be_stored_is_not_told_and_can_come_agai
     await room.endings.ended_on_runner(attempt, entry)
     assert attempt.job.state is JobState.COMPLETED
     assert room.listener.types()[-1] == "done"
+
+
+async def test_a_fault_of_an_end_that_nobody_waits_for_any_more_is_no_unheard_one(room, monkeypatch):
+    attempt = await room.running()
+    picture = {"images": [{"filename": "out_00001_.png", "subfolder": "", "type": "output"}]}
+    may_fail, unheard = asyncio.Event(), []
+
+    async def locked(*_, **__):
+        await may_fail.wait()
+        raise StorageError("database is locked")
+
+    monkeypatch.setattr(room.endings._names, "assign_all", locked)
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
+    entry = history_of(attempt.runner_prompt_id, outputs={"9": picture})
+    waiting = asyncio.create_task(room.endings.ended_on_runner(attempt, entry))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    may_fail.set()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await room.endings.settled()
+    gc.collect()
+    assert unheard == []
+    assert attempt.job.state is JobState.RUNNING
 
 
 async def test_the_entry_tells_the_clients_extra_data_and_no_secret(room):

@@ -1,9 +1,10 @@
 """What becomes of a submission that fails in the gateway itself."""
 
 import pytest
-from support.room import SECRETS
+from support.room import SECRETS, history_of
 
 from gateway.config import AddressesConfig, QueueConfig
+from gateway.jobs.post import Fate, Found
 from gateway.jobs.receivers import Receivers
 from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.submission import Submissions
@@ -127,3 +128,27 @@ async def test_what_cannot_be_stored_is_not_accepted_on_the_gateways_own_checks_
     assert len(room.registry.waiting) == 0
     await room.db.flushed()
     assert await job_rows.load_unfinished(room.db) == []
+
+
+async def test_what_was_accepted_and_ended_at_once_is_no_503_while_its_end_cannot_be_stored(
+    room, submissions, monkeypatch
+):
+    """Every slot is taken; the prompt is validated behind everything, and has run before it can be taken back."""
+    held = [await room.held(name) for name in ("x", "y")]
+    room.registry.start_counting(highest_seq=2, next_number=3)
+
+    async def locked(*_, **__):
+        raise DatabaseUnavailable("database is locked")
+
+    monkeypatch.setattr(room.endings, "ended_on_runner", locked)
+
+    async def has_ended(runner, attempt):
+        return Found(Fate.FINISHED, history_of(attempt.runner_prompt_id))
+
+    monkeypatch.setattr(room.dispatcher._take_backs, "take_back", has_ended)
+    monkeypatch.setattr(room.dispatcher, "_link_stood", lambda _attempt: False)
+    answer = await submissions.submit(REQUEST, "")
+    assert answer.status == 200
+    job = room.registry.get(answer.job)
+    assert (job.state, job.was_accepted) == (JobState.DISPATCHED, True)
+    assert all(attempt.is_open for attempt in held)
