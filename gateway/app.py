@@ -31,7 +31,6 @@ from gateway.files.uploads import Uploads
 from gateway.files.userdata import UserData
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.overview import Overview
-from gateway.jobs.registry import link_sid
 from gateway.jobs.roster import Roster
 from gateway.jobs.secrets import Secrets
 from gateway.metrics.collector import Rooms, RoomsCollector
@@ -39,6 +38,7 @@ from gateway.metrics.meters import Meters
 from gateway.reload import Reloader
 from gateway.runners.addresses import EndpointRules
 from gateway.runners.errors import RunnerMisanswered, RunnerUnreachable
+from gateway.runners.link import link_sid
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
 from gateway.sessions.hub import Hub

@@ -11,7 +11,7 @@ import aiohttp
 from gateway.config import Config
 from gateway.doctor import host, pool, runners
 from gateway.doctor.findings import Finding, hint, problem
-from gateway.jobs.registry import link_sid
+from gateway.runners.link import link_sid
 
 WATCH_SECONDS = 3.0  # between two looks at a runner's queue
 GATEWAY_SECONDS = 5.0

@@ -26,10 +26,11 @@ from gateway.jobs.forecast import Expected
 from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.learning import Learner
+from gateway.jobs.listeners import JobListener
 from gateway.jobs.receivers import Receivers
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
-from gateway.jobs.registry import VISIBLE, JobListener, Registry
+from gateway.jobs.registry import VISIBLE, Registry
 from gateway.jobs.retold import retell
 from gateway.jobs.rows import TAKEN
 from gateway.jobs.scheduler import policy_of

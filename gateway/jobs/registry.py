@@ -3,24 +3,22 @@ states change: checked against the table, stored, logged."""
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
 from gateway.clock import Clock
-from gateway.comfyui.messages import Message
 from gateway.jobs import rows
 from gateway.jobs.changes import with_change
 from gateway.jobs.job import Attempt, Job
+from gateway.jobs.listeners import JobListener, Watcher
+from gateway.jobs.open_attempts import OpenAttempts
 from gateway.jobs.owners import Owners
 from gateway.jobs.scribe import NoScribe, Scribe
 from gateway.jobs.states import ENDS, AttemptState, JobState, check_attempt, check_job
-from gateway.runners.runner import Runner
 from gateway.scheduling.lanes import Lane
 from gateway.scheduling.waiting import Waiting, WaitingLine
 from gateway.storage import jobs as job_rows
@@ -29,44 +27,6 @@ from gateway.storage.database import Database
 log = structlog.get_logger(__name__)
 
 VISIBLE = frozenset({JobState.PENDING, JobState.DISPATCHED, JobState.RUNNING})
-
-
-class JobListener(Protocol):
-    """Who is told what clients see: the sessions room. Calls return at once; their order is the client's order.
-
-    Frames with a progress text (type 3) are in the long form, with the job's id.
-    """
-
-    def job_message(self, job: Job, message: Message) -> None:
-        """A text message for the job's client."""
-
-    def job_frame(self, job: Job, frame: bytes) -> None:
-        """A binary frame for the job's client."""
-
-    def job_lost(self, job: Job) -> None:
-        """The job's runner is gone: it will begin anew elsewhere, or be ended."""
-
-    def queue_changed(self, owner: str) -> None:
-        """The number of an owner's jobs that are not done changed."""
-
-    def runner_message(self, runner: str, message: Message) -> None:
-        """A text message of a runner that belongs to no job."""
-
-    def runner_frame(self, runner: str, frame: bytes) -> None:
-        """A binary frame of a runner that belongs to no job."""
-
-    async def runner_connected(self, runner: Runner) -> None:
-        """A runner answers, perhaps after a restart. Raises RunnerError."""
-
-
-class Watcher(Protocol):
-    """Who hears of every change of state, right after it. Calls return at once and change no state themselves."""
-
-    def job_turned(self, job: Job, was: JobState) -> None:
-        """A job has another state."""
-
-    def attempt_turned(self, attempt: Attempt, was: AttemptState, reason: str) -> None:
-        """An attempt has another state."""
 
 
 class Registry:
@@ -83,8 +43,7 @@ class Registry:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._in_state: dict[JobState, dict[str, Job]] = {state: {} for state in JobState}
-        self._by_runner: dict[str, dict[str, Attempt]] = {}
-        self._held: Counter[str] = Counter()  # slots that are taken, by runner
+        self._open = OpenAttempts()
         self._visible = 0
         self._owners = Owners()
         self.running_most: Callable[[str], int | None] = lambda owner: None  # of an owner's jobs, at a time
@@ -104,29 +63,23 @@ class Registry:
 
     def attempt(self, runner: str, runner_prompt_id: str) -> Attempt | None:
         """The open attempt that a runner knows by that id."""
-        return self._by_runner.get(runner, {}).get(runner_prompt_id)
+        return self._open.get(runner, runner_prompt_id)
 
     def attempts_on(self, runner: str) -> list[Attempt]:
         """The open attempts on a runner, oldest first."""
-        return list(self._by_runner.get(runner, {}).values())
+        return self._open.on(runner)
 
     def held(self, runner: str) -> int:
         """How many of a runner's slots are taken."""
-        return self._held[runner]
+        return self._open.slots(runner)
 
     def certainly_before(self, attempt: Attempt) -> frozenset[str]:
-        """What has to leave an attempt's runner before a prompt begins that is posted at the very end now: the ids of
-        what runs there, and of what the runner has queued with a number of its own."""
-        return frozenset(
-            other.runner_prompt_id
-            for other in self.attempts_on(attempt.runner)
-            if other.state is AttemptState.RUNNING or (other.state is AttemptState.HELD and other.has_its_turn)
-        )
+        """The ids of what has to leave an attempt's runner before a prompt begins that is posted at its end now."""
+        return self._open.certainly_before(attempt)
 
     def running_on(self, runner: str) -> Attempt | None:
         """The attempt that the runner executes now."""
-        attempts = self._by_runner.get(runner, {}).values()
-        return next((attempt for attempt in attempts if attempt.state is AttemptState.RUNNING), None)
+        return self._open.running_on(runner)
 
     def may_start(self, owner: str) -> bool:
         """Whether one more of an owner's jobs may be given out now: none once runners have as many as it may have."""
@@ -240,8 +193,8 @@ class Registry:
             job.waits_since = self._clock.monotonic()
             self._wait(job)
         if job.attempt is not None:
-            self._index(job.attempt)
-            self._held[job.attempt.runner] += job.attempt.takes_a_slot
+            self._open.add(job.attempt)
+            self._open.take(job.attempt.runner, job.attempt.takes_a_slot)
             self._hold(job)
 
     def new_attempt(self, job: Job, runner: str, *, probe: bool) -> Attempt:
@@ -261,8 +214,8 @@ class Registry:
             has_its_turn=not probe,
         )
         job.attempts.append(attempt)
-        self._index(attempt)
-        self._held[runner] += attempt.takes_a_slot
+        self._open.add(attempt)
+        self._open.take(runner, attempt.takes_a_slot)
         self._hold(job)
         attempt.charged = 0.0 if probe else job.work
         self.waiting.shares.begin(*_client_of(job), attempt.charged, job.options.weight)
@@ -270,9 +223,9 @@ class Registry:
 
     def answer_to_another_id(self, attempt: Attempt, runner_prompt_id: str) -> None:
         """The runner has given the job an id of its own choice: from now on that one is its name there."""
-        self._unindex(attempt)
+        self._open.remove(attempt)
         attempt.runner_prompt_id = runner_prompt_id
-        self._index(attempt)
+        self._open.add(attempt)
         self._db.write_behind(
             job_rows.update_attempt(attempt.job.id, attempt.ordinal, runner_prompt_id=runner_prompt_id)
         )
@@ -380,7 +333,7 @@ class Registry:
         check_attempt(was, state)
         took_a_slot = attempt.takes_a_slot
         attempt.state = state
-        self._held[attempt.runner] += attempt.takes_a_slot - took_a_slot
+        self._open.take(attempt.runner, attempt.takes_a_slot - took_a_slot)
         now = self._clock.wall_ms()
         attempt.changes = with_change(attempt.changes, state.value, now, reason)
         columns: dict[str, object] = {"state": state.value, "reason": reason or None, "changes": attempt.changes}
@@ -388,7 +341,7 @@ class Registry:
             attempt.started_at = columns["started_at"] = now
         if not attempt.is_open:
             columns["ended_at"] = now
-            self._unindex(attempt)
+            self._open.remove(attempt)
             self._settle(attempt, now)
         self._hold(attempt.job)
         self._log.debug(
@@ -473,18 +426,6 @@ class Registry:
             self.waiting.take(job.lane, job.id)
         else:
             self.waiting.leave(job.lane, job.id)
-
-    def _index(self, attempt: Attempt) -> None:
-        self._by_runner.setdefault(attempt.runner, {})[attempt.runner_prompt_id] = attempt
-
-    def _unindex(self, attempt: Attempt) -> None:
-        self._by_runner.get(attempt.runner, {}).pop(attempt.runner_prompt_id, None)
-
-
-def link_sid(gateway_id: str, runner: str) -> str:
-    """The gateway's ``clientId`` at a runner: the same in every life of the gateway, so that the events of what it
-    dispatched before a restart come to its new link."""
-    return hashlib.sha256(f"{gateway_id}/{runner}".encode()).hexdigest()[:32]
 
 
 def _client_of(job: Job) -> Lane:

@@ -11,7 +11,7 @@ import structlog
 from gateway.comfyui import json_text, messages
 from gateway.comfyui.messages import Message
 from gateway.jobs import rows
-from gateway.jobs.registry import JobListener
+from gateway.jobs.listeners import JobListener
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 

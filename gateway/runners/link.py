@@ -4,6 +4,7 @@ again; what the frames mean is not its business."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import Protocol
 
 import aiohttp
@@ -151,3 +152,9 @@ class Link:
                     await self._listener.link_message(message)
             elif frame.type is aiohttp.WSMsgType.BINARY:
                 await self._listener.link_binary(frame.data)
+
+
+def link_sid(gateway_id: str, runner: str) -> str:
+    """The gateway's ``clientId`` at a runner: the same in every life of the gateway, so that the events of what it
+    dispatched before a restart come to its new link."""
+    return hashlib.sha256(f"{gateway_id}/{runner}".encode()).hexdigest()[:32]

@@ -5,8 +5,8 @@ import uuid
 import pytest
 
 from gateway.jobs.job import Options
-from gateway.jobs.registry import link_sid
 from gateway.jobs.states import AttemptState, IllegalTransition, JobState
+from gateway.runners.link import link_sid
 from gateway.storage import jobs as job_rows
 
 
