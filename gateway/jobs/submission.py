@@ -371,7 +371,7 @@ class Submissions:
             await self._take_back(attempt)
 
     async def _take_back(self, attempt: Attempt) -> None:
-        """The prompt is accepted: an end that is found now and cannot be stored is no refusal of it, and reconciling finds
+        """The prompt is accepted: an end that is found now and cannot be stored is no refusal of it. Reconciling finds
         it again."""
         with suppress(StorageError):
             await self._dispatcher.withdraw(attempt)
