@@ -78,21 +78,24 @@ def main() -> None:
             print(report.text(found) + "\n", flush=True)
     table = report.markdown(where, all_found)
     print(table)
+    drawn: list[Path] = []
     if not arguments.names and arguments.part == 1.0:
         print(f"\nwritten: {report.write(RESULTS, where, all_found)}")
-        _draw(where, all_found)
+        drawn = _draw(where, all_found)
     if arguments.readme:
-        in_readme(table)
+        pictures = [path.relative_to(ROOT) for path in drawn if path.suffix == ".svg"]
+        in_readme("\n\n".join([table, *(f"![{path.stem}]({path})" for path in pictures)]))
 
 
-def _draw(where: dict[str, object], all_found: list[Found]) -> None:
+def _draw(where: dict[str, object], all_found: list[Found]) -> list[Path]:
     try:
         import plots
     except ImportError as error:
         print(f"no plots: {error}; pip install -e '.[bench]'")
-        return
-    for path in plots.draw(RESULTS, where, all_found):
-        print(f"written: {path}")
+        return []
+    drawn = list(plots.draw(RESULTS, where, all_found))
+    print(f"written: {', '.join(path.name for path in drawn)}")
+    return drawn
 
 
 if __name__ == "__main__":
