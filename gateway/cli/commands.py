@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import FAILED, PIPE_COLUMNS, ConfigOption, fail, load
+from gateway.cli.common import FAILED, ConfigOption, fail, load, print_table
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -77,9 +77,7 @@ def check(
     if as_json:
         print(json.dumps({"runners": [redact(asdict(probe)) for probe in probes]}, indent=2))
     elif probes:
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table_of(probes))
+        print_table(table_of(probes))
         for reason in reasons_of(probes):
             print(redact_text(reason))
     else:

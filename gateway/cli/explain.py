@@ -1,16 +1,13 @@
 """`comfy-gateway explain JOB`: where a job of a running gateway stands, why it is there, and what each runner would
 mean for it."""
 
-import asyncio
 import json
 import time
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from gateway.cli.common import fail
-from gateway.cli.http import DEFAULT_URL, JsonOption, NotDone, TokenOption, UrlOption, gateway_at
+from gateway.cli.http import DEFAULT_URL, JsonOption, TokenOption, UrlOption, answered, quoted
 
 explaining = typer.Typer()
 
@@ -23,15 +20,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Tell where a job stands and why: its place, its runner, what it waits for."""
-
-    async def ask() -> Any:
-        async with gateway_at(url, token) as gateway:
-            return await gateway.ask("GET", f"/gateway/api/jobs/{quote(job, safe='')}")
-
-    try:
-        told = asyncio.run(ask())
-    except NotDone as error:
-        fail(str(error))
+    told = answered(url, token, lambda gateway: gateway.ask("GET", f"/gateway/api/jobs/{quoted(job)}"))
     print(json.dumps(told, indent=2) if as_json else "\n".join(lines_of(told, time.time() * 1000)))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import typer
+
+from gateway.cli.common import fail
 
 if TYPE_CHECKING:
     import aiohttp
@@ -17,6 +20,8 @@ ANSWER_SECONDS = 30.0
 HEARTBEAT_SECONDS = 20.0
 CHUNK_BYTES = 256 * 1024
 DEFAULT_URL = "http://127.0.0.1:8188"
+
+Result = TypeVar("Result")
 
 UrlOption = Annotated[
     str, typer.Option("--url", envvar="COMFY_GATEWAY_URL", metavar="URL", help="The gateway, with its path prefix.")
@@ -90,6 +95,24 @@ async def gateway_at(url: str, token: str | None) -> AsyncIterator[GatewayClient
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
         yield GatewayClient(url, http)
+
+
+def answered(url: str, token: str | None, question: Callable[[GatewayClient], Awaitable[Result]]) -> Result:
+    """Puts a question to the gateway at ``url``; out with one line where it cannot be answered."""
+
+    async def ask() -> Result:
+        async with gateway_at(url, token) as gateway:
+            return await question(gateway)
+
+    try:
+        return asyncio.run(ask())
+    except NotDone as error:
+        fail(str(error))
+
+
+def quoted(part: str) -> str:
+    """One step of a path."""
+    return quote(part, safe="")
 
 
 def _refusal(status: int, told: Any) -> str:

@@ -1,18 +1,14 @@
 """`comfy-gateway jobs`: the jobs of a running gateway, listed, shown and cancelled over HTTP."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import FAILED, PIPE_COLUMNS, fail
-from gateway.cli.http import DEFAULT_URL, GatewayClient, JsonOption, NotDone, TokenOption, UrlOption, gateway_at
+from gateway.cli.common import FAILED, print_table, utc
+from gateway.cli.http import DEFAULT_URL, GatewayClient, JsonOption, TokenOption, UrlOption, answered, quoted
 
-Result = TypeVar("Result")
 Told = dict[str, Any]
 
 jobs = typer.Typer(name="jobs", help="List, show and cancel jobs.", no_args_is_help=True)
@@ -29,15 +25,13 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, the newest first."""
-    told = _ask(url, token, lambda gateway: gateway.ask("GET", "/api/jobs", status=status, limit=limit))
+    told = answered(url, token, lambda gateway: gateway.ask("GET", "/api/jobs", status=status, limit=limit))
     if as_json:
         print(json.dumps(told, indent=2))
     elif not told["jobs"]:
         print("There are no jobs.")
     else:
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(_table(told["jobs"]))
+        print_table(_table(told["jobs"]))
 
 
 @jobs.command()
@@ -48,7 +42,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the story of a job: where it stands, every change, every attempt; `explain` tells why it waits."""
-    told = _ask(url, token, lambda gateway: gateway.ask("GET", f"/gateway/api/jobs/{_quoted(job)}"))
+    told = answered(url, token, lambda gateway: gateway.ask("GET", f"/gateway/api/jobs/{quoted(job)}"))
     if as_json:
         print(json.dumps(told, indent=2))
         return
@@ -65,9 +59,9 @@ def cancel(
     """Cancel jobs that wait or run. Exit code 1: one of them had ended already, or is not there."""
 
     async def cancelled(gateway: GatewayClient) -> list[bool]:
-        return [bool((await gateway.ask("POST", f"/api/jobs/{_quoted(job)}/cancel"))["cancelled"]) for job in ids]
+        return [bool((await gateway.ask("POST", f"/api/jobs/{quoted(job)}/cancel"))["cancelled"]) for job in ids]
 
-    done = _ask(url, token, cancelled)
+    done = answered(url, token, cancelled)
     for job, is_done in zip(ids, done, strict=True):
         if is_done:
             print(f"Job {job} is cancelled.")
@@ -75,25 +69,6 @@ def cancel(
             print(f"error: job {job} neither waits nor runs", file=sys.stderr)
     if not all(done):
         raise typer.Exit(FAILED)
-
-
-def _ask(url: str, token: str | None, question: Callable[[GatewayClient], Awaitable[Result]]) -> Result:
-    """Puts a question to the gateway; out with one line where it cannot be answered."""
-
-    async def ask() -> Result:
-        async with gateway_at(url, token) as gateway:
-            return await question(gateway)
-
-    try:
-        return asyncio.run(ask())
-    except NotDone as error:
-        fail(str(error))
-
-
-def _quoted(job: str) -> str:
-    from urllib.parse import quote
-
-    return quote(job, safe="")
 
 
 def _table(found: list[Told]) -> Any:
@@ -140,6 +115,4 @@ def _change(change: Told) -> str:
 
 
 def _time(milliseconds: float | None) -> str:
-    if milliseconds is None:
-        return ""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "" if milliseconds is None else utc(milliseconds)

@@ -3,21 +3,18 @@ its API. A runner is named by its key, its name or its id, as the list shows the
 
 import asyncio
 import json
-import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import FAILED, PIPE_COLUMNS, fail
-from gateway.cli.http import DEFAULT_URL, GatewayClient, JsonOption, NotDone, TokenOption, UrlOption, gateway_at
+from gateway.cli.common import FAILED, fail, print_table
+from gateway.cli.http import DEFAULT_URL, GatewayClient, JsonOption, NotDone, TokenOption, UrlOption, answered
 
 PER_PAGE = 100
 LOOK_SECONDS = 0.2  # between two looks at a new runner
 
-Result = TypeVar("Result")
 Told = dict[str, Any]
 
 runners = typer.Typer(name="runners", help="List, add, disable, drain and remove runners.", no_args_is_help=True)
@@ -37,15 +34,13 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List the runners with their health."""
-    found = _ask(url, token, lambda gateway: _all(gateway, status))
+    found = answered(url, token, lambda gateway: _all(gateway, status))
     if as_json:
         print(json.dumps({"runners": found}, indent=2))
     elif not found:
         print("There are no runners.")
     else:
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(_table(found))
+        print_table(_table(found))
 
 
 @runners.command()
@@ -67,7 +62,7 @@ def add(
     """Add a runner, and tell whether it can be used."""
     headers = _headers([*(header or []), *_lines(header_file)])
     body = {"name": name, "endpoint": endpoint, "tags": tag or [], "headers": headers}
-    runner = _ask(url, token, lambda gateway: _added(gateway, body, wait))
+    runner = answered(url, token, lambda gateway: _added(gateway, body, wait))
     _show([runner], as_json)
     if not runner["health"]["up"] and wait:
         raise typer.Exit(FAILED)
@@ -78,7 +73,7 @@ def disable(
     names: NamesArgument, url: UrlOption = DEFAULT_URL, token: TokenOption = None, as_json: JsonOption = False
 ) -> None:
     """Give runners no new work; what they run goes on."""
-    _show(_ask(url, token, lambda gateway: _changed(gateway, names, {"status": "disabled"})), as_json)
+    _show(answered(url, token, lambda gateway: _changed(gateway, names, {"status": "disabled"})), as_json)
 
 
 @runners.command()
@@ -86,7 +81,7 @@ def enable(
     names: NamesArgument, url: UrlOption = DEFAULT_URL, token: TokenOption = None, as_json: JsonOption = False
 ) -> None:
     """Give runners work again."""
-    _show(_ask(url, token, lambda gateway: _changed(gateway, names, {"status": "active"})), as_json)
+    _show(answered(url, token, lambda gateway: _changed(gateway, names, {"status": "active"})), as_json)
 
 
 @runners.command()
@@ -103,7 +98,7 @@ def drain(
         ids = await _ids(gateway, names)
         return [await gateway.ask("POST", f"/v1/runner/{each}/drain", seconds=seconds) for each in ids]
 
-    _show(_ask(url, token, drained), as_json)
+    _show(answered(url, token, drained), as_json)
 
 
 @runners.command()
@@ -119,25 +114,12 @@ def remove(
         for each in await _ids(gateway, names):
             await gateway.ask("DELETE", f"/v1/runner/{each}", seconds=seconds)
 
-    _ask(url, token, removed)
+    answered(url, token, removed)
     for name in names:
         print(f"Runner {name} is removed.")
 
 
 # asking
-
-
-def _ask(url: str, token: str | None, question: Callable[[GatewayClient], Awaitable[Result]]) -> Result:
-    """Puts a question to the gateway; out with one line where it cannot be answered."""
-
-    async def ask() -> Result:
-        async with gateway_at(url, token) as gateway:
-            return await question(gateway)
-
-    try:
-        return asyncio.run(ask())
-    except NotDone as error:
-        fail(str(error))
 
 
 async def _all(gateway: GatewayClient, status: str | None = None) -> list[Told]:

@@ -6,16 +6,16 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from gateway.cli.common import PIPE_COLUMNS, ConfigOption, fail, load
+from gateway.cli.common import ConfigOption, fail, load, print_table, utc
+from gateway.cli.http import JsonOption, NotDone
 
 if TYPE_CHECKING:
-    from gateway.access.administration import TokensOffice
+    from gateway.cli.offices import TokensOffice
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,6 @@ TokenOption = Annotated[
     str | None,
     typer.Option("--token", envvar="COMFY_GATEWAY_TOKEN", metavar="TOKEN", help="An admin's token, with --url."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `tokens list` shows it.")]
 
 
@@ -95,9 +94,7 @@ def list_(
     if as_json:
         print(json.dumps({"tokens": shown}, indent=2))
         return
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(_table(shown))
+    print_table(_table(shown))
 
 
 @tokens.command()
@@ -134,7 +131,7 @@ def _ask(
     config: Path, url: str | None, token: str | None, question: "Callable[[TokensOffice], Awaitable[Result]]"
 ) -> Result:
     """Puts a question to the database, or to a running gateway; out with one line where it cannot be answered."""
-    from gateway.access.administration import NotDone, beside, remote
+    from gateway.cli.offices import beside, remote
 
     async def ask() -> Result:
         if url is not None:
@@ -176,6 +173,4 @@ def _table(found: list[dict[str, Any]]) -> Any:
 
 
 def _time(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return "never"
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return "never" if milliseconds is None else utc(milliseconds)

@@ -99,7 +99,7 @@ class TestPresenting:
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
     async def test_a_token_of_the_command_line_is_known_at_once(self, pool, http):
-        from gateway.access.administration import beside
+        from gateway.cli.offices import beside
 
         async with beside(pool.config) as office:
             made = await office.create({"name": "new"})

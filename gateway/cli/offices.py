@@ -1,5 +1,5 @@
-"""Administering tokens from outside of a running gateway: in the database beside it, or over its HTTP API. Both take
-and give what ``/gateway/api/tokens`` does.
+"""Where `tokens` does its work: in the database beside a gateway, or at a running one over its HTTP API. Both take and
+give what ``/gateway/api/tokens`` does.
 
 The gateway that runs on the same database sees by the tokens' version, within a second, that they have changed.
 """
@@ -10,32 +10,26 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-import aiohttp
-from pydantic import BaseModel, ValidationError
-from yarl import URL
+from pydantic import ValidationError
 
 from gateway.access.gate import HOUR_MS
 from gateway.access.token import Token
 from gateway.access.tokens import TokenError, Tokens
 from gateway.access.trail import Trail
 from gateway.access.wanted import RotationBody, TokenBody, faults_of, told
+from gateway.cli.http import GatewayClient, NotDone, gateway_at, quoted
 from gateway.clock import Clock
 from gateway.config import AccessConfig, Config
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
 from gateway.storage.tokens import AuditRow
 
-ANSWER_SECONDS = 30.0
+TOKENS = "/gateway/api/tokens"
 COMMAND_LINE = "command line"  # who acts, in the audit trail
 
 Answer = dict[str, Any]
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class NotDone(Exception):
-    """What was asked for could not be done; the message says why."""
 
 
 class TokensOffice(Protocol):
@@ -106,40 +100,25 @@ class _Beside:
 
 
 @asynccontextmanager
-async def remote(url: str, secret: str | None) -> AsyncIterator[TokensOffice]:
-    """At a running gateway, with an admin's token. Raises NotDone."""
-    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    try:
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
-            yield _Remote(http, URL(url.rstrip("/")))
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise NotDone(f"the gateway cannot be asked: {error or type(error).__name__}") from error
+async def remote(url: str, token: str | None) -> AsyncIterator[TokensOffice]:
+    """At a running gateway, with an admin's token."""
+    async with gateway_at(url, token) as gateway:
+        yield _Remote(gateway)
 
 
 class _Remote:
-    def __init__(self, http: aiohttp.ClientSession, base: URL) -> None:
-        self._http = http
-        self._tokens = base / "gateway" / "api" / "tokens"
+    def __init__(self, gateway: GatewayClient) -> None:
+        self._gateway = gateway
 
     async def create(self, body: Mapping[str, Any]) -> Answer:
-        return await self._ask("POST", self._tokens, body)
+        return dict(await self._gateway.ask("POST", TOKENS, body=body))
 
     async def listed(self, owner: str | None) -> list[Answer]:
-        url = self._tokens if owner is None else self._tokens.with_query(owner=owner)
-        found: list[Answer] = (await self._ask("GET", url))["tokens"]
+        found: list[Answer] = (await self._gateway.ask("GET", TOKENS, owner=owner))["tokens"]
         return found
 
     async def rotate(self, id: str, body: Mapping[str, Any]) -> Answer:  # noqa: A002  the field's name
-        return await self._ask("POST", self._tokens / id / "rotate", body)
+        return dict(await self._gateway.ask("POST", f"{TOKENS}/{quoted(id)}/rotate", body=body))
 
     async def revoke(self, id: str) -> Answer:  # noqa: A002  the field's name
-        return await self._ask("DELETE", self._tokens / id)
-
-    async def _ask(self, method: str, url: URL, body: Mapping[str, Any] | None = None) -> Answer:
-        async with self._http.request(method, url, json=body, allow_redirects=False) as reply:
-            answer = await reply.json(content_type=None) if "json" in reply.content_type else {}
-        if reply.status >= 300:
-            error = answer.get("error", {})
-            raise NotDone(error.get("details") or error.get("message") or f"the gateway answered {reply.status}")
-        return dict(answer)
+        return dict(await self._gateway.ask("DELETE", f"{TOKENS}/{quoted(id)}"))
