@@ -21,6 +21,11 @@ async def pool(tmp_path):
         yield pool
 
 
+def hears_ctrl_c():
+    """In the new process: tests that a shell runs in the background would hand down that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Command:
     def __init__(self, pool, folder):
         self.folder = folder
@@ -29,7 +34,7 @@ class Command:
     async def start(self, *arguments):
         program = (sys.executable, "-m", "gateway", *arguments)
         return await asyncio.create_subprocess_exec(
-            *program, stdout=PIPE, stderr=PIPE, env=self.environ, cwd=self.folder
+            *program, stdout=PIPE, stderr=PIPE, env=self.environ, cwd=self.folder, preexec_fn=hears_ctrl_c
         )
 
     async def __call__(self, *arguments, code=0):
