@@ -12,7 +12,7 @@ A *job* is one prompt from its submission to its end. An *attempt* is one time t
 
     attempt       meaning
     POSTING       the intent is durable; the POST has no answer yet
-    PROBING       as POSTING, but only to validate: it is taken back when the runner has accepted it
+    PROBING       as POSTING, but only to validate: until it is taken back, once the runner has accepted it
     HELD          the runner has it in its queue
     RUNNING       the runner has begun it
     IN_DOUBT      sent, and no answer: the runner has it or not, reconciling tells

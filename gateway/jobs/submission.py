@@ -364,7 +364,7 @@ class Submissions:
     async def _accepted(self, job: Job, attempt: Attempt, outcome: Accepted) -> None:
         job.outputs_to_execute = _outputs_to_execute(job, outcome.node_errors, self._pool.catalogue())
         was_probe = attempt.state is AttemptState.PROBING
-        if attempt.is_open:
+        if attempt.is_open and not was_probe:
             self._dispatcher.held(attempt)
         self._settle_state(job)
         if was_probe:
@@ -373,8 +373,11 @@ class Submissions:
     async def _take_back(self, attempt: Attempt) -> None:
         """The prompt is accepted: an end that is found now and cannot be stored is no refusal of it. Reconciling finds
         it again."""
-        with suppress(StorageError):
-            await self._dispatcher.withdraw(attempt)
+        try:
+            with suppress(StorageError):
+                await self._dispatcher.withdraw(attempt)
+        finally:
+            self._dispatcher.held(attempt)  # nothing, unless its runner did not say where it stands
 
     def _settle_state(self, job: Job) -> None:
         job.was_accepted = True

@@ -145,12 +145,11 @@ def accepted(world: World) -> World:
     assert world.memory is not None
     was_probe = newest(world) is A.PROBING
     memory = world.memory
-    if newest(world) in OPEN_ATTEMPTS and newest(world) is not A.RUNNING:
+    if newest(world) in OPEN_ATTEMPTS and newest(world) is not A.RUNNING and not was_probe:
         memory = turned(memory, attempt=A.HELD)
     if memory[0] is J.SUBMITTING:
         memory = turned(memory, job=J.DISPATCHED)
-    is_held = was_probe and memory[1][-1] is A.HELD
-    step = "withdrawing" if is_held else after_step(memory)
+    step = "withdrawing" if was_probe else after_step(memory)
     return behind(world, memory, step=step, was_accepted=True, answered=True)
 
 
@@ -223,9 +222,11 @@ def ended(world: World) -> World:
 def withdrawn(world: World) -> Iterator[World]:
     """The deletion and the look are two calls: the job may begin before the first."""
     assert world.memory is not None
-    if newest(world) is not A.HELD:
+    if newest(world) is not A.PROBING:
         yield replace(world, step=after_step(world.memory))
-    elif fate(world) is Fate.PENDING:
+        return
+    yield behind(world, turned(world.memory, attempt=A.HELD), step="idle")  # the runner did not answer
+    if fate(world) is Fate.PENDING:
         memory = turned(world.memory, job=J.PENDING, attempt=A.WITHDRAWN)
         yield behind(world, memory, step="idle", copies=(*world.copies[:-1], Copy.NONE))
     else:
