@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -126,15 +126,31 @@ class BrowsersConfig(Section):
 
 
 class AddressesConfig(Section):
-    """Networks or names of `RANGES`. Where an address is in both lists, the narrower network decides, then `deny`."""
+    """Networks or names of `RANGES`. Where an address is in both lists, the narrower network decides, then `deny`.
+    Where `deny` is not given, it is what it is by default, without the names in `allow`.
+    """
 
     allow: tuple[AddressRange, ...] = ()
     deny: tuple[AddressRange, ...] = NOBODYS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _denied_by_default(cls, given: Any) -> Any:
+        allowed = given.get("allow") if isinstance(given, dict) else None
+        if not isinstance(allowed, list | tuple) or "deny" in given:
+            return given
+        return {**given, "deny": [name for name in cls.model_fields["deny"].default if name not in allowed]}
 
     def networks(self, name: str) -> tuple[Network, ...]:
         """The networks that `allow` or `deny` means."""
         texts: tuple[str, ...] = getattr(self, name)
         return tuple(network for text in texts for network in RANGES.get(text) or (_network(text),))
+
+
+class WebhookAddressesConfig(AddressesConfig):
+    """The same for receivers of webhooks, which anybody who submits may name."""
+
+    deny: tuple[AddressRange, ...] = ("loopback", "private", *NOBODYS)
 
 
 class EndpointsConfig(Section):
@@ -143,6 +159,4 @@ class EndpointsConfig(Section):
     """
 
     runner: AddressesConfig = Field(default_factory=AddressesConfig)
-    webhook: AddressesConfig = Field(
-        default_factory=lambda: AddressesConfig(deny=("loopback", "private", *NOBODYS)),
-    )
+    webhook: WebhookAddressesConfig = Field(default_factory=WebhookAddressesConfig)

@@ -72,6 +72,15 @@ class TestLists:
     def test_denied_where_both_say_the_same(self):
         assert not permits(EndpointRules(AddressesConfig(allow=("10.0.0.0/8",), deny=("10.0.0.0/8",))), "10.0.0.1")
 
+    def test_what_is_allowed_opens_nothing_else(self):
+        rules = EndpointRules(
+            EndpointsConfig.model_validate({"webhook": {"allow": ["10.0.0.0/24", "loopback"]}}).webhook
+        )
+        allowed = {each for each in ("10.0.0.9", "127.0.0.1", "::1") if permits(rules, each)}
+        assert allowed == {"10.0.0.9", "127.0.0.1", "::1"}
+        for address in ("10.0.1.1", "192.168.0.1", "169.254.169.254"):
+            assert not permits(rules, address)
+
     def test_only_what_is_allowed(self):
         rules = EndpointRules(AddressesConfig(allow=("10.0.0.0/24", "loopback"), deny=("0.0.0.0/0", "::/0")))
         assert [permits(rules, each) for each in ("10.0.0.9", "::1", "10.0.1.1", "8.8.8.8", "2606:4700::1")] == [
