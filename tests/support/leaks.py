@@ -24,7 +24,6 @@ class Leaks:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.found: list[str] = []
-        self.searched = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test's output. Only of tests that do not show tokens on purpose."""
@@ -59,6 +58,9 @@ class Leaks:
         for path in folder.rglob("*"):
             if path.is_symlink() or not path.is_file() or path.suffix in WRITTEN_BY_TESTS:
                 continue
-            self.searched += 1
-            if SECRET.search(path.read_bytes()):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue  # removed meanwhile, as a database's journal by its closing
+            if SECRET.search(content):
                 yield path
