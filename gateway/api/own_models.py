@@ -150,10 +150,21 @@ class RunnerTold(Told):
     leaving: LeavingTold | None
 
 
+class KeptModelTold(Told):
+    """A model that is loaded again by a job of the gateway's own where no runner has it any more."""
+
+    model: str
+    state: Literal["loaded", "waiting", "loading", "pausing", "given_up"]
+    tries: int = Field(description="In a row that have loaded nothing.")
+    job: str | None = Field(description="The newest, for an admin; null once the model is loaded.")
+    runners: list[str] = Field(description="Those that have it loaded.")
+
+
 class RunnersTold(Told):
     """Every runner, in the order of the configuration, then those made over the API."""
 
     runners: list[RunnerTold]
+    keep_warm: list[KeptModelTold]
 
 
 class LimitsTold(Told):

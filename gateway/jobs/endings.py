@@ -25,6 +25,7 @@ from gateway.files.outputs import OutputNames
 from gateway.jobs import retold
 from gateway.jobs.history import Ended, History
 from gateway.jobs.job import Attempt, Job, Live
+from gateway.jobs.owners import HOUSE
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 from gateway.storage import jobs as job_rows
@@ -385,6 +386,7 @@ class Endings:
                 changes=job.changes,
                 runner=runner,
                 told=job.client_id is None,
+                hidden=job.owner == HOUSE,
                 wish=None,
                 secrets=None,
             ),

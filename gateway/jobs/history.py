@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.comfyui import json_text
+from gateway.jobs.owners import HOUSE
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
@@ -156,6 +157,8 @@ class History:
         return owner is None or (ended is not None and ended.owner == owner)
 
     def _list(self, ended: Ended) -> None:
+        if ended.owner == HOUSE:
+            return
         self._ended[ended.id] = ended
         own = self._of_owner.setdefault(ended.owner, OrderedDict())
         own[ended.id] = ended

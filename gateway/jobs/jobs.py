@@ -27,6 +27,7 @@ from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.learning import Learner
 from gateway.jobs.listeners import JobListener
+from gateway.jobs.owners import HOUSE
 from gateway.jobs.receivers import Receivers
 from gateway.jobs.reconcile import Reconciler
 from gateway.jobs.recovery import recover
@@ -37,6 +38,7 @@ from gateway.jobs.scheduler import policy_of
 from gateway.jobs.secrets import Secrets
 from gateway.jobs.states import JobState
 from gateway.jobs.submission import Submissions
+from gateway.jobs.warming import Warming
 from gateway.jobs.watchdog import Watchdog
 from gateway.runners.addresses import EndpointRules
 from gateway.runners.pool import Pool
@@ -114,6 +116,10 @@ class Jobs:
             tagging=Tagging(config.tags.rules),
         )
         self.control = Control(self.registry, self.dispatcher, self._endings)
+        self._warming = Warming(
+            config.scheduling.keep_warm, self.registry, self.dispatcher, self.submissions.submit, clock
+        )
+        self.learner.on_forgotten = self._warming.look_soon
 
     async def start(self) -> None:
         """Finds the jobs of an earlier life again; the dispatcher opens. Raises StorageError."""
@@ -127,6 +133,7 @@ class Jobs:
             elif job.is_unwanted and job.is_in(JobState.PENDING):
                 self._endings.dropped(job, "cancelled before it began")
         self.dispatcher.open()
+        self._warming.start()
 
     def fleet(self, make_runner: Callable[[RunnerConfig], Runner], drain_seconds: float) -> Fleet:
         """The operator's moves over this room's jobs and runners."""
@@ -152,6 +159,7 @@ class Jobs:
 
     async def stop(self) -> None:
         """Gives out no more jobs, and waits for the dispatches and the ends under way."""
+        await self._warming.close()
         await self.dispatcher.close()
         await self._endings.settled()
         self.learner.close()
@@ -165,13 +173,14 @@ class Jobs:
         return b'{"queue_running":[' + running + b'],"queue_pending":[' + pending + b"]}"
 
     def live(self, owner: str | None, *states: JobState) -> list[Job]:
-        """An owner's jobs in these states, or everyone's."""
-        return self.registry.shown(*states, owner=owner)
+        """An owner's jobs in these states, or every client's."""
+        found = self.registry.shown(*states, owner=owner)
+        return [job for job in found if job.owner != HOUSE] if owner is None and self._warming.is_at_work else found
 
     def job(self, job_id: str, owner: str | None) -> Job | None:
         """A job that has not ended and that clients may see."""
         job = self.registry.get(job_id)
-        if job is None or job.state not in VISIBLE or (owner is not None and job.owner != owner):
+        if job is None or job.state not in VISIBLE or job.owner == HOUSE or owner not in (None, job.owner):
             return None
         return job
 
@@ -220,6 +229,10 @@ class Jobs:
         job.was_accepted = False
         return True
 
+    def kept_warm(self) -> list[dict[str, Any]]:
+        """The models that are loaded again by themselves, with how each stands."""
+        return self._warming.told()
+
     def place(self, job_id: str) -> int | None:
         """A job's place in the pool's queue, from 1; None unless it waits."""
         return self._places().get(job_id)
@@ -227,7 +240,8 @@ class Jobs:
     def _places(self) -> dict[str, int]:
         """The places in the pool's queue, from 1, of all jobs that have not begun: whoever waits is told how many are
         before it, and not whose they are."""
-        return {job.id: place for place, job in enumerate(self.registry.due(), start=1)}
+        due = (job for job in self.registry.due() if job.owner != HOUSE)
+        return {job.id: place for place, job in enumerate(due, start=1)}
 
     def told(self, job_id: str) -> None:
         """The end of a job is with its client's socket: it is not told again after a restart."""
@@ -243,6 +257,7 @@ class Jobs:
         """See RunnerObserver."""
         await self._stored(runner, self._reconciler.reconcile)
         await self.learner.connected(runner)
+        self._warming.runner_connected()
         await self.registry.listener.runner_connected(runner)
 
     async def runner_checked(self, runner: Runner) -> None:
@@ -276,6 +291,7 @@ class Jobs:
         self.submissions.runners_changed()
         self.dispatcher.schedule()
         self._archive.runner_ready()
+        self._warming.look_soon()
 
     async def _stored(self, runner: Runner, reconcile: Any) -> None:
         try:

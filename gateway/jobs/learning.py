@@ -4,7 +4,7 @@ long that took. Kept in the database; what is loaded is forgotten when a runner 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import structlog
@@ -34,7 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 class Learner:
-    """Hears every message of a run, and watches how it ends. It is a Watcher of the registry."""
+    """Hears every message of a run, and watches how it ends. It is a Watcher of the registry.
+
+    ``on_forgotten`` is called when a runner has nothing loaded any more.
+    """
 
     def __init__(self, registry: Registry, pool: Pool, scheduler: Scheduler, db: Database, clock: Clock) -> None:
         self._pool = pool
@@ -43,6 +46,7 @@ class Learner:
         self._clock = clock
         self._timings: dict[Attempt, Timing] = {}
         self._storing: asyncio.TimerHandle | None = None
+        self.on_forgotten: Callable[[], None] = lambda: None
         registry.watchers.append(self)
 
     async def load(self) -> None:
@@ -94,6 +98,7 @@ class Learner:
             log.info("runner.models_forgotten", runner=runner, reason=reason)
             self._scheduler.memory.forget(runner)
             self._store_soon()
+            self.on_forgotten()
 
     async def connected(self, runner: Runner) -> None:
         """A runner's link stands. It has run jobs of ours where it has models loaded: if its history is empty, it was

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.jobs.job import Job
 
+HOUSE = "gateway:house"  # owns the jobs that the gateway runs for itself; no token can have an owner of that form
 NOTHING: Collection[Job] = ()
 
 

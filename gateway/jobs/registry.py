@@ -138,7 +138,7 @@ class Registry:
         return self._runners_of(self._owners.held_of(owner))
 
     def shown(self, *states: JobState, owner: str | None = None) -> list[Job]:
-        """Jobs in these states, of an owner or of everyone: in the order of their numbers."""
+        """Jobs in these states, of an owner or of everyone (the gateway too): in the order of their numbers."""
         if owner is not None:
             return self._shown_of(owner, states)
         found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []

@@ -33,7 +33,9 @@ LOOK_SECONDS = (0.02, 1.0)  # at most and at least so often
 def policy_of(settings: SchedulingConfig) -> Policy:
     """The policy that the YAML names."""
     if settings.policy == "warm":
-        return WarmFirst(patience_seconds=settings.patience_seconds, keep=frozenset(settings.keep_warm))
+        return WarmFirst(
+            patience_seconds=settings.patience_seconds, keep=frozenset(kept.model for kept in settings.keep_warm)
+        )
     return POLICIES[settings.policy]
 
 

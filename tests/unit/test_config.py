@@ -451,11 +451,16 @@ def data_paths(data, prefix: str = "") -> set[str]:
 class TestDocuments:
     def test_the_example_is_valid_and_names_every_key(self):
         config = load_config(EXAMPLE, {"GPU0_TOKEN": "abc"})
-        in_rules = {path for path in model_paths(Config) if path.startswith("tags.rules.")}  # shown in its comment
-        assert data_paths(yaml.safe_load(EXAMPLE.read_text())) == model_paths(Config) - in_rules
-        comment = next(line for line in EXAMPLE.read_text().splitlines() if line.strip().startswith("rules: []"))
-        shown = data_paths({"tags": {"rules": yaml.safe_load(comment.partition("#")[2])}})
-        assert in_rules <= shown
+        lists = {"tags": "rules", "scheduling": "keep_warm"}  # empty ones, whose keys are shown in their comments
+        starts = tuple(f"{section}.{key}." for section, key in lists.items())
+        in_lists = {path for path in model_paths(Config) if path.startswith(starts)}
+        assert data_paths(yaml.safe_load(EXAMPLE.read_text())) == model_paths(Config) - in_lists
+        shown = set()
+        for section, key in lists.items():
+            comment = next(line for line in EXAMPLE.read_text().splitlines() if line.strip().startswith(f"{key}: []"))
+            example = yaml.safe_load(comment.partition("#")[2].partition(", docs/")[0])
+            shown |= data_paths({section: {key: example}})
+        assert in_lists <= shown
         assert config.runners[0].plain_headers()["Authorization"] == "Bearer abc"
 
     def test_the_example_gives_the_defaults(self):
@@ -465,9 +470,6 @@ class TestDocuments:
 
     def test_the_reference_names_every_key(self):
         text = REFERENCE.read_text()
-        missing = {
-            path
-            for path in model_paths(Config)
-            if f"`{path.replace('runners.', 'runners[].').replace('rules.', 'rules[].')}`" not in text
-        }
+        written = {path: re.sub(r"(runners|rules|keep_warm)[.]", r"\1[].", path) for path in model_paths(Config)}
+        missing = {path for path, as_written in written.items() if f"`{as_written}`" not in text}
         assert missing == set()

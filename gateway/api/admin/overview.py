@@ -22,7 +22,10 @@ async def get_job(request: web.Request) -> web.Response:
 
 
 async def get_runners(request: web.Request) -> web.Response:
-    """Every runner, in the order of the configuration; of the jobs on it the ids of those that the caller sees."""
+    """Every runner, in the order of the configuration, of the jobs on it the ids of those that the caller sees; and the
+    models that are kept loaded."""
     caller = require(request, MANAGE)
     rooms = services(request)
-    return answers.json({"runners": [rooms.overview.runner(runner, caller.within) for runner in rooms.pool]})
+    told = [rooms.overview.runner(runner, caller.within) for runner in rooms.pool]
+    kept = [each if caller.within is None else {**each, "job": None} for each in rooms.jobs.kept_warm()]
+    return answers.json({"runners": told, "keep_warm": kept})
