@@ -20,5 +20,5 @@ VOLUME /var/lib/comfy-gateway
 EXPOSE 8188
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['COMFY_GATEWAY__SERVER__PORT'] + '/gateway/health', timeout=4)"]
-# The file must say access: {allow_anonymous: true}, since the container listens on all its addresses.
+# The file must say access: {mode: tokens}, or {allow_anonymous: true}, since the container listens on all its addresses.
 CMD ["comfy-gateway", "serve"]

@@ -74,7 +74,7 @@ clean:
 
 $(VENV)/demo.stamp: pyproject.toml $(VENV)/pip.stamp
 	@echo "Installing the gateway into $(VENV)"
-	@$(PIP) install --editable '.[frontend,simulator]'
+	@$(PIP) install --editable '.[frontend]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml $(VENV)/pip.stamp

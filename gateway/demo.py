@@ -33,7 +33,7 @@ LOAD_SECONDS = 1.0
 FRONTEND_SETTINGS = {"Comfy.TutorialCompleted": True}
 READY_POLL_SECONDS = 0.1
 PICTURE = "demo_00001_.png"
-NEEDED = {"PIL": "pillow", "comfyui_frontend_package": "comfyui-frontend-package"}
+FRONTEND = "comfyui_frontend_package"
 
 
 class DemoError(Exception):
@@ -43,12 +43,10 @@ class DemoError(Exception):
 async def run_demo(*, port: int, runners: int) -> None:
     """Run the demo until SIGINT or SIGTERM. `port` 0, or one that is taken, means a free one.
 
-    Raises DemoError where something it needs is not installed.
+    Raises DemoError where the frontend is not installed.
     """
-    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        extras = "pip install 'comfy-gateway[frontend,simulator]'"
-        raise DemoError(f"the demo needs {', '.join(missing)}, which are not installed: {extras}")
+    if importlib.util.find_spec(FRONTEND) is None:
+        raise DemoError("the stock frontend is not installed: pip install 'comfy-gateway[frontend]'")
     demo = asyncio.current_task()
     assert demo is not None
     for number in (signal.SIGINT, signal.SIGTERM):

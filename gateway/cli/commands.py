@@ -20,7 +20,6 @@ from gateway.cli.common import FAILED, ConfigOption, fail, load, print_table
 if TYPE_CHECKING:
     from gateway.config import Config
 
-SIMULATOR_MODULES = {"PIL"}
 INTERRUPTED = 128 + signal.SIGINT
 _BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 
@@ -130,12 +129,8 @@ def demo(
 )
 def simulate(context: typer.Context) -> None:
     """Run simulated ComfyUI runners (see simulate --help)."""
-    try:
-        from gateway.simulator import command
-    except ModuleNotFoundError as error:
-        if error.name not in SIMULATOR_MODULES:
-            raise
-        fail(f"{error.name} is not installed: pip install 'comfy-gateway[simulator]'")
+    from gateway.simulator import command
+
     command.app(context.args, prog_name=context.command_path)
 
 

@@ -54,9 +54,9 @@ def test_a_free_port_is_kept(unused_tcp_port, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_missing_extras_are_one_line(monkeypatch):
-    monkeypatch.setattr(demo, "NEEDED", {"no_such_module": "no-such-package"})
+def test_a_missing_frontend_is_one_line(monkeypatch):
+    monkeypatch.setattr(demo, "FRONTEND", "no_such_module")
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: the demo needs no-such-package")
+    assert result.stderr.startswith("error: the stock frontend is not installed")
     assert result.stderr.count("\n") == 1
