@@ -34,7 +34,7 @@ async def measure(stage: Stage) -> Found:
         through = await _listened(stage, gateway.url, runners.all[1], gateway.url, count, size)
         ratio = through["rate"] / by_bare["rate"]
         lost = count - through["count"]
-        note = "" if not lost else f"{lost:,} of {count:,} previews were dropped: the client was too slow for them"
+        note = "" if not lost else f"{lost:,} of {count:,} did not come: the client was too slow for them"
         found.rows.append(
             Row(
                 f"websocket relay, {name}",
@@ -86,7 +86,7 @@ async def _listened(
     of which so many messages come."""
     await runner.control("pause", after=0)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(LISTENER), "listen", f"{sockets}/ws?clientId=bench", str(count)),
+        *(sys.executable, str(LISTENER), "listen", f"{sockets}/ws?clientId=bench", str(count), runner.url),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
