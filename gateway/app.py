@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -77,37 +78,14 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         db = await Database.open(config.database_url, synchronous=config.database.synchronous)
         rooms.push_async_callback(db.close)
         access = Gate(config.access, db, clock)
-        limits = Limits(config.limits, access.tokens, clock)
         rooms.push_async_callback(access.close)
-        blobs = BlobStore(config.blobs_url)
-        await blobs.clean()
+        limits = Limits(config.limits, access.tokens, clock)
         pool = Pool()
         rooms.push_async_callback(pool.stop)
-        uploads, outputs = await _files(db, blobs)
-        archive = Archive(
-            outputs,
-            uploads,
-            blobs,
-            fetch_output=lambda row: _fetch(pool, row),
-            settings=config.archive,
-            clock=clock,
-        )
-        rooms.push_async_callback(archive.close)
-        userdata = UserData(
-            config.data_dir / USERDATA_FOLDER, multi_user=config.userdata.multi_user and not config.access.wants_tokens
-        )
-        await userdata.open()
-        staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
-        rooms.push_async_callback(staging.close)
+        files = await _files(config, db, pool, clock, rooms)
         hub = Hub(lambda: pool.features(config.server.max_upload_size), config.sessions, clock)
-        jobs = Jobs(config, db, pool, outputs, archive, staging, hub, clock, Secrets(key))
-        hub.live = jobs
-        hub.on_told = jobs.told
-        jobs.submissions.runs_alone = hub.runs_alone
-        access.on_change = jobs.dispatcher.schedule  # owners may have more at runners than before
-        jobs.registry.running_most = lambda owner: limits.of_owner(owner).running
-        jobs.submissions.share_of = _shares(access.tokens, config.scheduling.weights)
-        jobs.submissions.pending_most = lambda owner: limits.of_owner(owner).pending
+        jobs = Jobs(config, db, pool, files.outputs, files.archive, files.staging, hub, clock, Secrets(key))
+        _introduce(jobs, hub, access, limits, config.scheduling.weights)
         rooms.push_async_callback(jobs.stop)
         webhooks = Webhooks(db, jobs.registry, clock, config=config.webhooks, rules=jobs.receivers.rules, key=key)
         jobs.on_message = webhooks.heard
@@ -115,57 +93,42 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         rooms.push_async_callback(hub.close)
         gateway_id = await _noted(db, GATEWAY_ID, uuid.uuid4().hex)
         since = int(await _noted(db, SINCE, str(clock.wall_ms())))
-
-        endpoint_rules = EndpointRules(config.endpoints.runner)
-
-        def make_runner(config_of: RunnerConfig) -> Runner:
-            sid = link_sid(gateway_id, config_of.name)
-            return Runner(config_of, sid, jobs, health=config.health, clock=clock, rules=endpoint_rules)
-
+        make_runner = _maker(config, gateway_id, jobs, clock)
         roster = Roster(db, clock, Seal(key, "runners' headers"), gateway_id)
         await roster.load(config.runners)
         for runner_config in roster.wanted():
             pool.add(make_runner(runner_config))
-        meters = _metered(Rooms(pool, jobs, hub, db, outputs, config.data_dir), clock)
+        meters = _metered(Rooms(pool, jobs, hub, db, files.outputs, config.data_dir), clock)
         fleet = roster.fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
-        workflows = Workflows(db, jobs, uploads, archive, clock)
+        workflows = Workflows(db, jobs, files.uploads, files.archive, clock)
         workflows.tell_refusals(webhooks.refused)
         rooms.push_async_callback(workflows.close)
         if not config.archive.enabled:
-            keeper = Keeper(archive, outputs, workflows.files_of)
+            keeper = Keeper(files.archive, files.outputs, workflows.files_of)
             jobs.registry.watchers.append(keeper)
             rooms.push_async_callback(keeper.close)
         templates = Templates(db, clock, most=config.workflows.max_templates)
-        await access.start()
-        await webhooks.load()
-        await jobs.start()
-        await webhooks.start()
-        await workflows.start()
-        await templates.start()
-        archive.start()
-        fleet.start()
-        overview = Overview(db, jobs.registry, jobs.dispatcher, fleet, clock)
-        yield Services(
+        services = Services(
             gateway_id=gateway_id,
             since=since,
             clock=clock,
             config=config,
             db=db,
-            blobs=blobs,
+            blobs=files.blobs,
             pool=pool,
-            uploads=uploads,
-            outputs=outputs,
-            staging=staging,
+            uploads=files.uploads,
+            outputs=files.outputs,
+            staging=files.staging,
             jobs=jobs,
             hub=hub,
-            userdata=userdata,
+            userdata=files.userdata,
             desk=Desk(),
-            archive=archive,
+            archive=files.archive,
             fleet=fleet,
             roster=roster,
             meters=meters,
-            overview=overview,
+            overview=Overview(db, jobs.registry, jobs.dispatcher, fleet, clock),
             access=access,
             limits=limits,
             workflows=workflows,
@@ -173,6 +136,41 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
             webhooks=webhooks,
             signer=Signer(key, clock, seconds=config.workflows.url_seconds),
         )
+        await _start(services)
+        yield services
+
+
+async def _start(rooms: Services) -> None:
+    """Each finds what its earlier life has left, and begins."""
+    await rooms.access.start()
+    await rooms.webhooks.load()
+    await rooms.jobs.start()
+    await rooms.webhooks.start()
+    await rooms.workflows.start()
+    await rooms.templates.start()
+    rooms.archive.start()
+    rooms.fleet.start()
+
+
+def _introduce(jobs: Jobs, hub: Hub, access: Gate, limits: Limits, weights: Mapping[str, float]) -> None:
+    """What jobs ask those above them, and tell them."""
+    hub.live = jobs
+    hub.on_told = jobs.told
+    jobs.submissions.runs_alone = hub.runs_alone
+    access.on_change = jobs.dispatcher.schedule  # owners may have more at runners than before
+    jobs.registry.running_most = lambda owner: limits.of_owner(owner).running
+    jobs.submissions.share_of = _shares(access.tokens, weights)
+    jobs.submissions.pending_most = lambda owner: limits.of_owner(owner).pending
+
+
+def _maker(config: Config, gateway_id: str, jobs: Jobs, clock: Clock) -> Callable[[RunnerConfig], Runner]:
+    rules = EndpointRules(config.endpoints.runner)
+
+    def make_runner(runner: RunnerConfig) -> Runner:
+        sid = link_sid(gateway_id, runner.name)
+        return Runner(runner, sid, jobs, health=config.health, clock=clock, rules=rules)
+
+    return make_runner
 
 
 def _shares(tokens: Tokens, weights: Mapping[str, float]) -> Callable[[str, int], tuple[float, int]]:
@@ -279,13 +277,34 @@ def _key(config: Config) -> bytes:
     return given.get_secret_value().encode() if given is not None else read_or_make(config.data_dir / KEY_FILE)
 
 
-async def _files(db: Database, blobs: BlobStore) -> tuple[Uploads, OutputNames]:
-    """Uploads and outputs, which share each owner's address space."""
+@dataclass(frozen=True, slots=True)
+class _Files:
+    blobs: BlobStore
+    uploads: Uploads
+    outputs: OutputNames
+    archive: Archive
+    staging: Staging
+    userdata: UserData
+
+
+async def _files(config: Config, db: Database, pool: Pool, clock: Clock, rooms: AsyncExitStack) -> _Files:
+    """The rooms of files. Uploads and outputs share each owner's address space."""
+    blobs = BlobStore(config.blobs_url)
+    await blobs.clean()
     uploads = Uploads(db, blobs, reserved=lambda *name: outputs.is_taken(*name))
     outputs = OutputNames(db, reserved=uploads.is_taken)
     await uploads.load()
     await outputs.load()
-    return uploads, outputs
+    archive = Archive(
+        outputs, uploads, blobs, fetch_output=lambda row: _fetch(pool, row), settings=config.archive, clock=clock
+    )
+    rooms.push_async_callback(archive.close)
+    staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)
+    rooms.push_async_callback(staging.close)
+    multi_user = config.userdata.multi_user and not config.access.wants_tokens
+    userdata = UserData(config.data_dir / USERDATA_FOLDER, multi_user=multi_user)
+    await userdata.open()
+    return _Files(blobs, uploads, outputs, archive, staging, userdata)
 
 
 @asynccontextmanager
