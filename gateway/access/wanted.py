@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.access.secrets import without_secrets
 from gateway.access.token import Token, TokenLimits
-from gateway.config.values import Int, Number, Tag, value_fault
+from gateway.config.values import Int, Number, Tag, value_fault, words_of
 from gateway.jobs.hooks import ALL, Event, Hook
 
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
@@ -212,21 +212,7 @@ def faults_of(error: ValidationError) -> dict[str, str]:
 
 def _words(fault: ErrorDetails) -> str:
     match fault["type"]:
-        case "missing":
-            return "is required"
         case "extra_forbidden":
             return "is not known"
-        case "string_type":
-            return "must be a string"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return "must be a whole number"
-        case "float_type" | "float_parsing":
-            return "must be a number"
-        case "too_long":
-            return f"has more than {fault['ctx']['max_length']} items"
-        case "list_type" | "tuple_type":
-            return "must be a list"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "must be an object"
         case _:
-            return fault["msg"].replace("Input should", "must", 1)
+            return words_of(fault)

@@ -14,6 +14,7 @@ from gateway.config.model import DUPLICATE_RUNNER, Config
 from gateway.config.section import Section
 from gateway.config.sections import ServerConfig
 from gateway.config.source import ConfigError, Fault, KeyPath, Source, format_path, nearest, read_source
+from gateway.config.values import words_of
 
 
 def load_config(path: str | Path, environ: Mapping[str, str] = os.environ, *, check_bind: bool = True) -> Config:
@@ -96,24 +97,12 @@ def _check_bind(source: Source) -> None:
 
 def _message(details: ErrorDetails, path: KeyPath) -> str:
     match details["type"]:
-        case "missing":
-            return "is required"
         case "extra_forbidden":
             return _unknown_key(path)
         case "model_type" | "model_attributes_type" | "dict_type":
             return "must be a mapping of keys to values"
-        case "tuple_type" | "list_type":
-            return "must be a list"
-        case "string_type":
-            return "must be a string"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return "must be a whole number"
-        case "float_type" | "float_parsing":
-            return "must be a number"
-        case "bool_type" | "bool_parsing":
-            return "must be true or false"
         case _:
-            return details["msg"].replace("Input should be", "must be", 1)
+            return words_of(details)
 
 
 def _unknown_key(path: KeyPath) -> str:

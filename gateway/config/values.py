@@ -8,7 +8,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 _RUNNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TAG = re.compile(r"[^\s+/,?#%&\\\x00-\x1f\x7f]{1,64}")
@@ -21,6 +21,29 @@ _FRAMING_HEADERS = {"connection", "content-length", "keep-alive", "te", "trailer
 def value_fault(message: str) -> PydanticCustomError:
     """What a validator raises; `message` follows the key's path, and never holds the value."""
     return PydanticCustomError("configuration", "{message}", {"message": message})
+
+
+def words_of(fault: ErrorDetails) -> str:
+    """What pydantic found wrong with a value, in the words that every reader of values has; they follow its name."""
+    match fault["type"]:
+        case "missing":
+            return "is required"
+        case "string_type":
+            return "must be a string"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "must be a whole number"
+        case "float_type" | "float_parsing":
+            return "must be a number"
+        case "bool_type" | "bool_parsing":
+            return "must be true or false"
+        case "tuple_type" | "list_type":
+            return "must be a list"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "must be an object"
+        case "too_long":
+            return f"has more than {fault['ctx']['max_length']} items"
+        case _:
+            return fault["msg"].replace("Input should", "must", 1)
 
 
 def _not_bool(value: object) -> object:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.comfyui import json_text
+from gateway.config.values import words_of
 
 PREFIX = "/v1"
 NOT_FOUND = "requested entity not found"
@@ -66,23 +67,13 @@ def _words(field: str, fault: ErrorDetails) -> str:
     limits: dict[str, Any] = fault.get("ctx", {})
     name = field or "the body"
     match fault["type"]:
-        case "missing":
-            return f"{name} is required"
         case "string_too_short":
             return f"{name} cannot be empty"
         case "string_too_long":
             return f"{name} is longer than {limits['max_length']} characters"
-        case "too_long":
-            return f"{name} has more than {limits['max_length']} items"
-        case "string_type":
-            return f"{name} must be a string"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return f"{name} must be a whole number"
         case "list_type" | "tuple_type":
             return f"{name} must be an array"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{name} must be an object"
         case "uuid_type" | "uuid_parsing" | "uuid_version":
             return f"{name} must be a UUID"
         case _:
-            return f"{name} {fault['msg'].replace('Input should be', 'must be', 1)}"
+            return f"{name} {words_of(fault)}"
