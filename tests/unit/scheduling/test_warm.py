@@ -1,8 +1,9 @@
 """The policy over snapshots that come at random, and over small ones that say what it is for."""
 
+import dataclasses
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from gateway.scheduling.policies import POLICIES
@@ -59,12 +60,21 @@ def snapshots(draw):
     return snapshot(runners, lines, demand)
 
 
+def alike(now):
+    """The snapshot with idle runners that differ in nothing but their names."""
+    first = dataclasses.replace(now.runners[0], held=0, room=1, ready_in=0.0, residence=math.inf)
+    runners = tuple(dataclasses.replace(first, name=each.name) for each in now.runners)
+    return dataclasses.replace(now, runners=runners)
+
+
+@settings(max_examples=300)
 @given(snapshots())
-def test_the_same_snapshot_gives_the_same_decision_in_any_order_of_runners(now):
-    other = Snapshot(tuple(reversed(now.runners)), now.lines, dict(now.loads), dict(reversed(now.demand.items())))
-    assert WarmFirst().pick(now) == WarmFirst().pick(other)
-    for policy in POLICIES.values():
-        assert policy.pick(now) == policy.pick(Snapshot(now.runners, now.lines, now.loads, now.demand))
+def test_the_same_snapshot_gives_the_same_decision_in_any_order_of_runners(given_one):
+    for now in (given_one, alike(given_one)):
+        other = Snapshot(tuple(reversed(now.runners)), now.lines, dict(now.loads), dict(reversed(now.demand.items())))
+        assert len({WarmFirst().pick(each) for each in (now, now, now, other, other)}) == 1
+        for policy in POLICIES.values():
+            assert policy.pick(now) == policy.pick(Snapshot(now.runners, now.lines, now.loads, now.demand))
 
 
 @given(snapshots())
@@ -91,6 +101,7 @@ def test_decisions_keep_to_what_fits_and_to_the_room(now):
             assert now.missing(chosen, heads[decision.job].models) == 0, "given ahead where it is not loaded"
 
 
+@settings(max_examples=300)
 @given(snapshots())
 def test_an_overdue_line_gets_an_idle_runner_that_may_switch(now):
     policy = WarmFirst()
@@ -105,6 +116,17 @@ def test_an_overdue_line_gets_an_idle_runner_that_may_switch(now):
         chosen = next(line for line in now.lines if line.head == decision.job)
         assert policy.is_overdue(now, chosen)
         assert chosen.unserved >= max(line.unserved for line in late)
+
+
+def test_what_was_passed_over_for_too_long_goes_before_what_is_loaded():
+    pool = [runner("gpu-0", "a"), runner("gpu-1", "b", held=1, room=0, ready_in=300.0)]
+    for unserved, chosen in ((79.0, "warm"), (81.0, "late")):
+        late = line("late", "b", place=1, runners=["gpu-0"], work=0.1, unserved=unserved)
+        decision = WarmFirst(patience=10.0).pick(snapshot(pool, [line("warm", "a"), late]))
+        assert decision.job == chosen
+    assert decision.is_forced
+    again = [runner("gpu-0", "a", residence=31.0)]
+    assert WarmFirst().pick(snapshot(again, [line("warm", "a"), late])).job == "warm", "it was made to a moment ago"
 
 
 def test_warm_goes_before_what_is_due_first():
