@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -19,6 +20,8 @@ from support.graphs import save_graph
 from support.pools import RunningPool, running_pool
 
 ENDED = ("completed", "failed", "cancelled", "invalid")
+UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NOWHERE = "11111111-1111-4111-8111-111111111111"
 CONTRACT = Contract(document(endpoints()))  # every answer is held against it
 UNLIMITED: dict[str, Any] = {"v1": {"requests": None}}

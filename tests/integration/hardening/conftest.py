@@ -1,5 +1,6 @@
 """One gateway with little patience over one simulated runner."""
 
+import aiohttp
 import pytest
 from support.nodes import ROUTES
 from support.pools import running_pool
@@ -20,3 +21,9 @@ async def pool(tmp_path):
     """A gateway as it is by default."""
     async with running_pool(tmp_path / "data", 1, options=NODES) as running:
         yield running
+
+
+@pytest.fixture
+async def http():
+    async with aiohttp.ClientSession() as session:
+        yield session

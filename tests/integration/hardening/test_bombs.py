@@ -40,12 +40,6 @@ def small() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 async def upload(pool, http, content, name="bomb.png", path="/upload/image", **fields):
     form = aiohttp.FormData()
     form.add_field("image", content, filename=name)

@@ -25,12 +25,6 @@ PASSIVE = ["x.png", "x.txt", "x.json", "x.mp4", "x.bin", "x"]
 STUDIO = "https://studio.example"
 
 
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 async def upload(pool, http, name):
     form = aiohttp.FormData(quote_fields=False)
     form.add_field("image", SCRIPT, filename=name)

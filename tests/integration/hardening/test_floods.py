@@ -22,12 +22,6 @@ async def serves_on(pool):
         await client.hear_end(job)
 
 
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 async def upgraded(connection: Connection) -> None:
     """A websocket, to be spoken by hand."""
     key = base64.b64encode(os.urandom(16)).decode()

@@ -38,12 +38,6 @@ async def pool(tmp_path):
         yield running
 
 
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 @pytest.mark.parametrize(
     "target",
     [

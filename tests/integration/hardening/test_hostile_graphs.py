@@ -4,18 +4,11 @@ import asyncio
 import json
 import time
 
-import aiohttp
 import pytest
 from support.client import Client
 from support.graphs import save_graph
 
 ANSWER_SECONDS_MOST = 20.0
-
-
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def post(pool, http, body, path="/prompt"):

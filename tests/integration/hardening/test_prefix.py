@@ -15,12 +15,6 @@ async def pool(tmp_path):
         yield running
 
 
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 def root(pool):
     return pool.base.removesuffix("/a/comfy")
 

@@ -94,12 +94,6 @@ async def pool(tmp_path):
         yield running
 
 
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 @pytest.mark.parametrize("place", PLACES)
 async def test_nothing_outside_is_read(pool, place):
     found = {}

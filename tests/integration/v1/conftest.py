@@ -5,14 +5,11 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from support.contract import Contract
 from support.pools import running_pool
+from support.v1 import CONTRACT
 
-from gateway.api.openapi import document
-from gateway.api.openapi_routes import endpoints
 from gateway.simulator import Simulator, SimulatorOptions
 
-CONTRACT = Contract(document(endpoints()))
 UNLIMITED = {"requests": None}
 
 

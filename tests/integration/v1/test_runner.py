@@ -15,6 +15,7 @@ from sqlalchemy import text
 from support.client import Client
 from support.graphs import save_graph
 from support.pools import gateway_over
+from support.v1 import UUID4
 
 from gateway.config import RunnerConfig
 from gateway.simulator import Simulator, SimulatorOptions
@@ -22,7 +23,6 @@ from gateway.storage.writer import Operation
 
 from .conftest import Api, gateway_api
 
-UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 HOSTED = ["id", "user_id", "name", "status", "endpoint", "tags", "headers", "created_at", "updated_at"]
 MASK = "********"
 NOWHERE = str(uuid.uuid4())

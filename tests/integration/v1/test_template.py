@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import re
 
 import pytest
 from support.client import Client
 from support.graphs import save_graph
 from support.owners import ACCESS, admin_of, client_of
 from support.pools import gateway_over
-from support.v1 import NOWHERE, UNLIMITED, asking_graph, call, outputs_of, refusal, until, v1_pool
+from support.v1 import NOWHERE, TIME, UNLIMITED, UUID4, asking_graph, call, outputs_of, refusal, until, v1_pool
 
-UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 HEAD = {"id", "user_id", "name", "description", "created_at", "updated_at"}
 OURS = {"version"}
 OF_ONE = [

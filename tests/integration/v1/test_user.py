@@ -5,9 +5,9 @@ import re
 import pytest
 from support.client import Client
 from support.pools import running_pool
+from support.v1 import TIME
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @pytest.fixture

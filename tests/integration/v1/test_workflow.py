@@ -1,7 +1,6 @@
 """``/v1/workflow``: every documented call with its errors."""
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +10,8 @@ from support.client import Client
 from support.graphs import save_graph
 from support.v1 import (
     NOWHERE,
+    TIME,
+    UUID4,
     asking_graph,
     call,
     create,
@@ -25,8 +26,6 @@ from support.v1 import (
 
 from gateway.simulator import Simulator, SimulatorOptions
 
-UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 COMPACT = {"id", "name", "status", "tags", "created_at", "updated_at", "started_at", "completed_at"}
 FULL = COMPACT | {
     "user_id",
