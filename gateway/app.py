@@ -61,6 +61,7 @@ CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
 KEY_FILE = "gateway.key"  # in data_dir
 USERDATA_FOLDER = "userdata"  # in data_dir
 COLLECTOR_THRESHOLDS = (20_000, 20, 50)  # new objects, and rounds, before each generation is walked through
+SWITCH_SECONDS = 0.0005  # a writer of the database waits so long for the interpreter, once for each statement
 GATEWAY_ID, SINCE = "gateway_id", "since"  # keys in the database's meta table
 
 log = structlog.get_logger(__name__)
@@ -264,10 +265,11 @@ def _show(first_admin: str | None) -> None:
 
 def _spare_what_lasts() -> None:
     """Has the garbage collector pass over all that is there after the start: the code, and the jobs of earlier lives.
-    A walk through it takes a tenth of a second and more, in which nobody is answered."""
+    A walk through it takes a tenth of a second and more, in which nobody is answered. And has threads take turns."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def _key(config: Config) -> bytes:
