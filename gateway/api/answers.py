@@ -61,6 +61,16 @@ async def body_json(request: web.Request) -> Any:
     return json_text.loads(body)
 
 
+async def clear_and_delete(request: web.Request) -> tuple[bool, list[str]]:
+    """What a change of the queue or of the history asks for: everything, and which ids (ComfyUI server.py post_queue,
+    post_history). Raises ValueError where ComfyUI falls over."""
+    try:
+        body = await body_json(request)
+        return bool(body.get("clear")), [str(job_id) for job_id in body.get("delete", ())]
+    except (TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from error
+
+
 @asynccontextmanager
 async def in_time(seconds: float) -> AsyncIterator[None]:
     """Within, a client's body has so long to arrive. Raises HTTPRequestTimeout, which closes the connection."""

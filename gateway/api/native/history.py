@@ -38,9 +38,8 @@ async def get_history_of(request: web.Request) -> web.Response:
 async def post_history(request: web.Request) -> web.Response:
     """``clear`` and ``delete`` (ComfyUI server.py post_history)."""
     try:
-        body = await answers.body_json(request)
-        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete", ())]
-    except (ValueError, TypeError, AttributeError):
+        clear, delete = await answers.clear_and_delete(request)
+    except ValueError:
         return answers.failed()
     caller, history = caller_of(request), services(request).jobs.history
     if clear:

@@ -32,9 +32,8 @@ async def get_queue(request: web.Request) -> web.Response:
 async def post_queue(request: web.Request) -> web.Response:
     """``clear`` and ``delete``; ids that are unknown, or run, are passed over (ComfyUI server.py post_queue)."""
     try:
-        body = await answers.body_json(request)
-        clear, delete = bool(body.get("clear")), [str(job_id) for job_id in body.get("delete", ())]
-    except (ValueError, TypeError, AttributeError):
+        clear, delete = await answers.clear_and_delete(request)
+    except ValueError:
         return answers.failed()
     rooms, caller = services(request), caller_of(request)
     jobs = _unstarted(rooms, caller) if clear else []
