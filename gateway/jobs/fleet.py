@@ -11,8 +11,9 @@
                        has, and the files that only it has are
                        copied
     tags, prefetch,    changed in place                              stay; waiting ones are placed by the new values
-    weight, place in
-    the list
+    weight, who it is
+    reserved for,
+    place in the list
     headers            a new client and a new link                   stay; reconciled when the new link stands
     endpoint           a new client and a new link, after the        what has not begun is taken back; what runs stays
                        posts under way were answered                 if the new endpoint has it too, or does not answer

@@ -156,3 +156,25 @@ async def test_a_reserved_runner_is_left_alone_by_others(tmp_path):
         ):
             assert answer.status == 400
             assert "reserved for others" in await answer.text()
+
+
+async def test_a_reload_reserves_a_runner_and_opens_it_again(tmp_path):
+    async with running_pool(tmp_path, 2) as pool, Client.connected(pool.base) as client:
+        first, second = pool.config.runners
+        reserved = first.model_copy(update={"reserved_for": ("vip",)})
+        for runner in pool.simulators:
+            runner.pause()
+        waiting = [await client.submit(save_graph(seed)) for seed in range(8)]
+        begun = {job.id for job in pool.rooms.jobs.registry if job.runner == "gpu-0"}
+        assert begun and len(begun) < len(waiting)
+        await pool.rooms.roster.apply([reserved, second])
+        for runner in pool.simulators:
+            runner.resume()
+        await pool.until(lambda: set(waiting) <= set(pool.executed))
+        assert set(pool.simulator("gpu-0").executed) == begun, "what it had stays, and no other comes"
+        await pool.rooms.roster.apply([first, second])
+        pool.simulator("gpu-1").pause()
+        later = [await client.submit(save_graph(seed)) for seed in range(30, 32)]
+        await pool.until(lambda: set(later) & set(pool.simulator("gpu-0").executed))
+        pool.simulator("gpu-1").resume()
+        await pool.until(lambda: set(later) <= set(pool.executed))

@@ -78,6 +78,12 @@ async def test_what_needs_a_restart_is_named_until_it_is_taken_back(reload):
     assert not told(logs, "reload.needs_restart")
 
 
+async def test_another_policy_needs_a_restart(reload):
+    for section in ("policy: least_work", "patience_seconds: 5", "weights: {anna: 3}", "keep_warm: [a.safetensors]"):
+        _, _, logs = await reload(FILE + f"scheduling: {{{section}}}")
+        assert told(logs, "reload.needs_restart")[0]["sections"] == ["scheduling"]
+
+
 async def test_the_log_changes_at_once(reload):
     import logging
 
@@ -112,6 +118,7 @@ def runner(name, **keys):
         ({"prefetch": 4}, ChangeKind.CHANGED),
         ({"status": "drain"}, ChangeKind.CHANGED),
         ({"weight": 2}, ChangeKind.CHANGED),
+        ({"reserved_for": ("vip",)}, ChangeKind.CHANGED),
         ({"endpoint": "http://b"}, ChangeKind.RECONNECTED),
         ({"headers": {"X-Key": "k"}}, ChangeKind.RECONNECTED),
     ],
