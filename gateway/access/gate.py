@@ -32,6 +32,7 @@ from gateway.clock import Clock
 from gateway.config import AccessConfig
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
+from gateway.tasks import kept
 
 REFRESH_SECONDS = 1.0  # between two looks at what other processes have changed
 GATHER_SECONDS = 0.02  # in which unknown tokens come together for one look at the database
@@ -55,6 +56,7 @@ class Gate:
         self._clock = clock
         self._sockets: dict[int, tuple[web.Request, Identity]] = {}  # by the id of the request
         self._next_look: asyncio.Task[None] | None = None
+        self._looks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self.tokens.on_change = self._tokens_changed
         self.on_change: Callable[[], None] = lambda: None  # called when tokens, and so limits, have changed
@@ -116,7 +118,7 @@ class Gate:
     async def _look_again(self) -> None:
         """Returns after a look at the database that began after the call; all callers of the moment share one."""
         if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look(), name="access look")
+            self._next_look = kept(self._look(), self._looks, name="access look")
         await asyncio.shield(self._next_look)
 
     async def _look(self) -> None:

@@ -24,6 +24,7 @@ from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.storage.blobs import BlobStore
 from gateway.storage.errors import StorageError
 from gateway.storage.files import OutputRow, UploadRow
+from gateway.tasks import kept
 
 COPIES_AT_ONCE = 4
 SWEEP_SECONDS = 600.0
@@ -213,10 +214,7 @@ class Archive:
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return kept(work, self._tasks)
 
 
 def _name(row: OutputRow) -> OutputName:

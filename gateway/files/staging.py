@@ -23,6 +23,7 @@ from gateway.runners.errors import RunnerError
 from gateway.storage.blobs import BlobStore
 from gateway.storage.errors import StorageError
 from gateway.storage.files import OutputRow, UploadRow
+from gateway.tasks import kept
 
 GATEWAY_FOLDER: Final = "gateway"  # in a runner's input folder: copies under names made of their hash
 UNAVAILABLE_FOLDER: Final = "gateway/unavailable"  # never exists: a reference to it gets the runner's own error
@@ -220,15 +221,7 @@ class Staging:
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A transfer that several jobs may wait for; it goes on when one of them is cancelled."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # those who wait are told; nobody may be waiting any more
+        return kept(work, self._tasks)
 
 
 def _place_of_upload(upload: UploadRow, life: _Life) -> AnnotatedName:

@@ -15,6 +15,7 @@ from gateway.storage.blobs import Blob, BlobStore
 from gateway.storage.database import Database
 from gateway.storage.errors import BlobTooLarge
 from gateway.storage.files import UploadRow, delete_upload, load_uploads, upsert_upload
+from gateway.tasks import kept
 
 OVERWRITE: Final = frozenset({"true", "1"})  # what clients send for it; anything else means no
 
@@ -224,10 +225,7 @@ class Uploads:
 
     async def _to_the_end(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Wait for `work`, which goes on to its end also if the caller is cancelled."""
-        task = asyncio.create_task(work)
-        self._saving.add(task)
-        task.add_done_callback(self._saving.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(kept(work, self._saving))
 
 
 def _place(filename: str, subfolder: str, type_: str | None, owner: str) -> tuple[_Folder, str]:

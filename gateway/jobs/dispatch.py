@@ -331,9 +331,8 @@ class Dispatcher:
         attempt.is_being_withdrawn = True
         try:
             found = await self._take_backs.take_back(runner, attempt)
-            # Where the link did not stand all the time, the runner may have run it, and have forgotten it in a restart.
-            stood = self._link_stood(attempt)
-            await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN if stood else AttemptState.LOST)
+            has_not_run = found.fate is not Fate.GONE or found.never_began or await self._still_stands(runner, attempt)
+            await self.apply(attempt, found, when_gone=AttemptState.WITHDRAWN if has_not_run else AttemptState.LOST)
         except RunnerError as error:
             runner.suspect(error.reason)
             return None
@@ -425,6 +424,11 @@ class Dispatcher:
         runner = self._pool.get(attempt.runner)
         if runner is not None:
             self._spawn(runner.reopen_link(f"it tells nothing of {attempt.runner_prompt_id}"))
+
+    async def _still_stands(self, runner: Runner, attempt: Attempt) -> bool:
+        """Whether the runner is in the life in which the attempt was posted. It may have run it and forgotten it in a
+        restart, before anybody heard that the link is closed: a round trip on the link tells."""
+        return self._link_stood(attempt) and await runner.link.answers() and self._link_stood(attempt)
 
     def _link_stood(self, attempt: Attempt) -> bool:
         """Whether everything that the runner told of this attempt has come, or is on its way."""

@@ -31,6 +31,7 @@ from gateway.jobs.states import AttemptState, JobState
 from gateway.storage import jobs as job_rows
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
+from gateway.tasks import kept
 
 UNSTARTED_LOSSES_MOST = 10  # times that a job may be lost by a runner that had not begun it
 OUT_OF_MEMORY = "OutOfMemoryError"  # torch's, in whichever module it lives (torch, torch.cuda)
@@ -81,17 +82,8 @@ class Endings:
         if not attempt.is_open or attempt.is_closing:
             return
         attempt.is_closing = True
-        ending = asyncio.create_task(self._ended_on_runner(attempt, entry), name=f"end of {attempt.job.id}")
-        self._under_way.add(ending)
-        ending.add_done_callback(self._ending_is_over)
-        await asyncio.shield(ending)
-
-    def _ending_is_over(self, ending: asyncio.Task[None]) -> None:
-        """A fault is its caller's; where that one was cancelled, reconciling comes back to the job."""
-        self._under_way.discard(ending)
-        error = None if ending.cancelled() else ending.exception()
-        if error is not None:
-            log.debug("job.end_not_written", task=ending.get_name(), reason=str(error))
+        ending = self._ended_on_runner(attempt, entry)
+        await asyncio.shield(kept(ending, self._under_way, name=f"end of {attempt.job.id}"))
 
     async def settled(self) -> None:
         """Returns once every end that has begun to be written down is written and told, or has failed to be."""

@@ -143,10 +143,12 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look at a runner showed; ``entry`` is its history entry where it has finished."""
+    """What a look at a runner showed; ``entry`` is its history entry where it has finished. ``never_began``: it is gone
+    and has certainly not run; a runner that has restarted shows no trace of what it ran before."""
 
     fate: Fate
     entry: dict[str, Any] | None = None
+    never_began: bool = False
 
 
 async def look(runner: Runner, runner_prompt_id: str) -> Found:

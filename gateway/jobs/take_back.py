@@ -116,7 +116,7 @@ async def _found(runner: Runner, attempt: Attempt, running: set[str], pending: s
     if attempt.runner_prompt_id in pending:
         return Found(Fate.PENDING)
     if not attempt.behind.isdisjoint(running | pending):
-        return Found(Fate.GONE)
+        return Found(Fate.GONE, never_began=True)
     entry = await history_entry(runner, attempt.runner_prompt_id)
     return Found(Fate.GONE) if entry is None else Found(Fate.FINISHED, entry)
 

@@ -240,7 +240,7 @@ class RunnerClient:
             self.url("/ws").with_query(clientId=sid),
             max_msg_size=0,
             compress=0,
-            autoping=True,
+            autoping=False,  # the link sees the pongs: one of its own proves that it stands
             heartbeat=PING_SECONDS,
             timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 from typing import Protocol
 
 import aiohttp
@@ -18,6 +19,8 @@ from gateway.runners.errors import RunnerError
 RECONNECT_FIRST_SECONDS = 0.2
 RECONNECT_MOST_SECONDS = 5.0
 HANDSHAKE_SECONDS = 10.0
+PONG_SECONDS = 2.0
+CONTROL = frozenset({aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG})
 FLAGS = {"supports_preview_metadata": True}
 
 log = structlog.get_logger(__name__)
@@ -58,6 +61,7 @@ class Link:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._pongs: dict[bytes, asyncio.Future[bool]] = {}
 
     def start(self) -> None:
         """Begins to connect, in a task that this object owns."""
@@ -73,6 +77,35 @@ class Link:
     def retry_now(self) -> None:
         """Ends the wait before the next try to connect."""
         self._wake.set()
+
+    async def answers(self) -> bool:
+        """Whether the runner at the other end still is the one that the socket was opened to: by a round trip on it. A
+        socket whose runner has restarted may not be known to be closed yet."""
+        socket = self._socket
+        if socket is None or not self.is_open:
+            return False
+        mark = uuid.uuid4().bytes
+        pong = self._pongs[mark] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(PONG_SECONDS):
+                await socket.ping(mark)
+                return await pong
+        except (TimeoutError, ConnectionError, aiohttp.ClientError):
+            return False
+        finally:
+            del self._pongs[mark]
+
+    async def _control(self, socket: aiohttp.ClientWebSocketResponse, frame: aiohttp.WSMessage) -> None:
+        """A ping is answered, a pong is told to who waits for it."""
+        if frame.type is aiohttp.WSMsgType.PING:
+            await socket.pong(frame.data)
+        elif frame.type is aiohttp.WSMsgType.PONG:
+            self._heard(bytes(frame.data), is_there=True)
+
+    def _heard(self, mark: bytes, *, is_there: bool) -> None:
+        pong = self._pongs.get(mark)
+        if pong is not None and not pong.done():
+            pong.set_result(is_there)
 
     async def reopen(self) -> None:
         """Closes a socket that has gone deaf; the link then connects again."""
@@ -120,6 +153,8 @@ class Link:
             self._socket = None
             if opened:
                 self.is_open = False
+            for mark in list(self._pongs):
+                self._heard(mark, is_there=False)
         if opened:
             await self._listener.link_closed(reason)
         else:
@@ -134,6 +169,9 @@ class Link:
             frame = await socket.receive()
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 if frame.type is aiohttp.WSMsgType.BINARY:
+                    continue
+                if frame.type in CONTROL:
+                    await self._control(socket, frame)
                     continue
                 raise RunnerError(self._client.name, "the websocket closed during its handshake")
             message = messages.parse(frame.data)
@@ -152,6 +190,8 @@ class Link:
                     await self._listener.link_message(message)
             elif frame.type is aiohttp.WSMsgType.BINARY:
                 await self._listener.link_binary(frame.data)
+            else:
+                await self._control(socket, frame)
 
 
 def link_sid(gateway_id: str, runner: str) -> str:

@@ -23,6 +23,7 @@ from gateway.storage import jobs as job_rows
 from gateway.storage import workflows as rows
 from gateway.storage.database import Database, Operation
 from gateway.storage.workflows import WorkflowHead, WorkflowRow, WorkflowSeen
+from gateway.tasks import kept
 from gateway.workflows.inputs import Inputs, NewFile
 from gateway.workflows.placeholders import Field, Kind, Placeholder, asked_for, check_fields
 from gateway.workflows.statuses import CANCELLABLE, STATUS_OF, Status, standings_of
@@ -277,10 +278,7 @@ class Workflows:
         return any(needle in job.content.prompt_json for job in self._jobs.registry if job.id != workflow_id)
 
     async def _to_the_end(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        task = asyncio.create_task(work)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(kept(work, self._writing))
 
 
 def values_of(row: WorkflowRow) -> dict[str, str]:

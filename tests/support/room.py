@@ -109,10 +109,13 @@ class PlayedRunner:
         self.queue_remaining = 0
         self.catalogue_version = 1
         self.client = self
-        self.link = SimpleNamespace(sid="gateway", is_open=True, server_flags={})
+        self.link = SimpleNamespace(sid="gateway", is_open=True, server_flags={}, answers=self._answers)
         self.config = SimpleNamespace(tags=(), status="active", weight=1.0, reserved_for=())
         self.health = SimpleNamespace(state=SimpleNamespace(value="ready"), reason="")
         self.facts = SimpleNamespace(catalogue=None)  # unknown: fits all
+
+    async def _answers(self) -> bool:
+        return bool(self.link.is_open)
 
     def suspect(self, reason: str) -> None:
         self.suspicions.append(reason)

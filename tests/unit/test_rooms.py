@@ -8,7 +8,7 @@ import pytest
 GATEWAY = Path(__file__).parents[2] / "gateway"
 
 FLOORS = [
-    {"clock", "redaction"},
+    {"clock", "tasks", "redaction"},
     {"comfyui"},
     {"config", "storage"},
     {"runners"},

@@ -226,6 +226,32 @@ async def test_taken_back_while_the_link_stood_it_has_not_run(room):
     assert attempt.job.state is JobState.PENDING
 
 
+async def test_without_a_trace_and_an_answer_on_the_link_it_may_have_run(room, monkeypatch):
+    """The runner has restarted a moment ago, and nobody has heard yet that the link is closed."""
+    attempt = await room.held()
+    room.runner.pending.clear()
+
+    async def answers():
+        room.runner.link.is_open = False
+        return False
+
+    monkeypatch.setattr(room.runner.link, "answers", answers)
+    await room.dispatcher.withdraw(attempt)
+    assert attempt.state is AttemptState.LOST
+
+
+async def test_behind_what_still_is_there_it_has_not_run_whatever_the_link(room):
+    await room.running("busy")
+    job = await room.pending()
+    attempt = room.registry.new_attempt(job, "gpu-0", probe=True)
+    attempt.behind = room.registry.certainly_before(attempt)
+    room.runner.link.is_open = False
+    room.registry.turn(job, JobState.DISPATCHED)
+    room.dispatcher.held(attempt)
+    await room.dispatcher.withdraw(attempt)
+    assert attempt.state is AttemptState.WITHDRAWN
+
+
 async def test_without_a_trace_after_a_restart_it_may_have_run(room):
     """The runner ran it, restarted, and has no trace of it when it is asked to give it back."""
     attempt = await room.held()

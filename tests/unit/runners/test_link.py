@@ -136,6 +136,18 @@ async def test_frames_of_any_size_pass(make, simulator):
     await heard.until("large")
 
 
+async def test_an_open_link_answers_and_one_whose_runner_is_gone_does_not(make, simulator):
+    link, listener = make()
+    assert await link.answers() is False
+    await listener.until("opened")
+    assert await link.answers() is True
+    asked = asyncio.create_task(link.answers())
+    await simulator.die()
+    await listener.until("closed")
+    await asked
+    assert await link.answers() is False
+
+
 async def test_a_stopped_link_is_closed(make, simulator):
     link, heard = make()
     await heard.until("opened")
