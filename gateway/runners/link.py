@@ -85,7 +85,8 @@ class Link:
         if socket is None or not self.is_open:
             return False
         mark = uuid.uuid4().bytes
-        pong = self._pongs[mark] = asyncio.get_running_loop().create_future()
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pongs[mark] = pong
         try:
             async with asyncio.timeout(PONG_SECONDS):
                 await socket.ping(mark)
