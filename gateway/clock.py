@@ -2,6 +2,10 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Final
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 
 
 def iso_8601(milliseconds: float) -> str:

@@ -28,7 +28,7 @@ from gateway.access.logins import Logins
 from gateway.access.token import ALL_SCOPES, Token
 from gateway.access.tokens import CONFIGURED_OWNER, Tokens
 from gateway.access.trail import Trail
-from gateway.clock import Clock
+from gateway.clock import DAY_MS, HOUR_MS, Clock
 from gateway.config import AccessConfig
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError
@@ -38,8 +38,6 @@ REFRESH_SECONDS = 1.0  # between two looks at what other processes have changed
 GATHER_SECONDS = 0.02  # in which unknown tokens come together for one look at the database
 SAVE_SECONDS = 60.0  # between two writings of when tokens were used
 FORGET_SECONDS = 3_600.0
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 
 log = structlog.get_logger(__name__)
 

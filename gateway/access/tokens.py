@@ -25,7 +25,6 @@ __all__ = ["CONFIGURED", "ConfiguredToken", "DeadToken", "Token", "TokenError", 
 CONFIGURED = "configured"  # id of the token that the configuration gives
 CONFIGURED_OWNER = "admin"
 ID_CHARACTERS = 12
-HOUR_MS = 3_600_000
 
 
 class TokenError(Exception):

@@ -14,12 +14,12 @@ from pydantic_core import ErrorDetails
 
 from gateway.access.secrets import without_secrets
 from gateway.access.token import Token, TokenLimits
+from gateway.clock import DAY_MS
 from gateway.config.values import Int, Number, Tag, value_fault, words_of
 from gateway.jobs.hooks import ALL, Event, Hook
 
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 LONGEST_LIFE_DAYS = 3_650
-DAY_MS = 86_400_000
 
 Scope = Literal["run", "manage", "admin"]
 

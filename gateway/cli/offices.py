@@ -14,13 +14,12 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from gateway.access.gate import HOUR_MS
 from gateway.access.token import Token
 from gateway.access.tokens import TokenError, Tokens
 from gateway.access.trail import Trail
 from gateway.access.wanted import RotationBody, TokenBody, faults_of, told
 from gateway.cli.http import GatewayClient, NotDone, gateway_at, quoted
-from gateway.clock import Clock
+from gateway.clock import HOUR_MS, Clock
 from gateway.config import AccessConfig, Config
 from gateway.storage.database import Database
 from gateway.storage.errors import StorageError

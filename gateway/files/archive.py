@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from gateway.clock import Clock
+from gateway.clock import DAY_MS, Clock
 from gateway.comfyui.outputs import OutputFile
 from gateway.config import ArchiveConfig
 from gateway.files.outputs import OutputName, OutputNames
@@ -28,7 +28,6 @@ from gateway.tasks import kept
 
 COPIES_AT_ONCE = 4
 SWEEP_SECONDS = 600.0
-DAY_MS = 24 * 60 * 60 * 1000
 TEMP_MS = DAY_MS  # after its upload a file of the type temp is forgotten
 
 FetchOutput = Callable[[OutputRow], AbstractAsyncContextManager[AsyncIterator[bytes]]]

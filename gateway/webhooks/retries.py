@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from gateway.clock import HOUR_MS
 from gateway.config.webhooks import WebhooksConfig
 
-HOUR_MS: Final = 3_600_000
 GONE: Final = 410
 JITTER: Final = 0.2  # of a pause, so that what failed together does not come back together
 DOUBLINGS_MOST: Final = 40

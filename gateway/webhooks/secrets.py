@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from standardwebhooks import Webhook
 
-from gateway.clock import Clock
+from gateway.clock import DAY_MS, Clock
 from gateway.storage import webhooks as rows
 from gateway.storage.database import Database
 from gateway.storage.sealing import Seal, Unsealable
@@ -22,7 +22,7 @@ from gateway.storage.webhooks import SecretRow
 
 PREFIX: Final = "whsec_"
 RANDOM_BYTES: Final = 32
-ROTATION_MS: Final = 24 * 3_600_000
+ROTATION_MS: Final = DAY_MS
 REMEMBERED_MOST: Final = 1_000  # owners
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from yarl import URL
 
-from gateway.clock import Clock
+from gateway.clock import DAY_MS, Clock
 from gateway.comfyui import json_text
 from gateway.comfyui.messages import Message
 from gateway.config.webhooks import WebhooksConfig
@@ -36,7 +36,6 @@ from gateway.webhooks.secrets import SigningSecrets
 from gateway.webhooks.sender import Sender
 
 PURPOSE: Final = "webhook secrets"
-DAY_MS: Final = 86_400_000
 SWEEP_SECONDS: Final = 600.0  # between two looks for what is too old for the log
 
 log = structlog.get_logger(__name__)

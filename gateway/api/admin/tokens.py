@@ -10,7 +10,7 @@ from functools import wraps
 from aiohttp import web
 
 from gateway.access.callers import require
-from gateway.access.gate import GATE, HOUR_MS, Gate
+from gateway.access.gate import GATE, Gate
 from gateway.access.token import ADMIN, Token
 from gateway.access.tokens import TokenError, UnknownToken
 from gateway.access.trail import audit
@@ -18,6 +18,7 @@ from gateway.access.wanted import ChangeBody, RotationBody, TokenBody, WebhookBo
 from gateway.api import answers
 from gateway.api.admin.bodies import BodyRefused, body_of
 from gateway.api.services import services
+from gateway.clock import HOUR_MS
 from gateway.comfyui import errors
 from gateway.jobs.hooks import HookRefused
 

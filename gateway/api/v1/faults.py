@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from gateway.access.errors import Refused
+from gateway.api.answers import RETRY_SECONDS
 from gateway.api.asking import NoRunner
 from gateway.api.v1.errors import NOT_FOUND, PREFIX, ApiError, ErrorAnswer, told
 from gateway.runners.errors import RunnerError
@@ -18,7 +19,6 @@ from gateway.storage.errors import StorageError
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Known = ApiError | Refused | RunnerError | StorageError | NoRunner
 KNOWN = (ApiError, Refused, RunnerError, StorageError, NoRunner)
-RETRY_SECONDS = 5
 KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 log = structlog.get_logger(__name__)

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.web_request import FileField
 from pydantic import BaseModel, ValidationError
 
+from gateway.api.answers import RETRY_SECONDS
 from gateway.api.terms import judged, terms_of
 from gateway.api.v1.errors import ApiError, bad_request, of_validation
 from gateway.api.v1.forms import Form, chunks
@@ -25,7 +26,6 @@ from gateway.workflows.templates import TemplateLimit
 from gateway.workflows.workflows import Given, WorkflowsFull
 
 GRAPH_MOST_BYTES = 16 * 1024 * 1024
-RETRY_SECONDS = 5
 WEBHOOK = "webhook"
 
 Fields = TypeVar("Fields", bound=BaseModel)

@@ -4,10 +4,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.clock import Clock
+from gateway.clock import DAY_MS, Clock
 from gateway.comfyui.outputs import OutputFile
 from gateway.config import ArchiveConfig
-from gateway.files.archive import DAY_MS, Archive
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.uploads import Uploads
 from gateway.runners.errors import RunnerMisanswered, RunnerUnreachable

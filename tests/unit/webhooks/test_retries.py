@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.clock import HOUR_MS
 from gateway.config import WebhooksConfig
-from gateway.webhooks.retries import HOUR_MS, JITTER, DeliveryState, Next, Outcome, after, pause_seconds
+from gateway.webhooks.retries import JITTER, DeliveryState, Next, Outcome, after, pause_seconds
 
 CONFIG = WebhooksConfig()
 NOW = 1_700_000_000_000
