@@ -132,7 +132,7 @@ async def same_site_only(request: web.Request, handler: Handler) -> web.StreamRe
 def _is_refused(request: web.Request) -> bool:
     """Rules 3 to 5."""
     site = request.headers.get("Sec-Fetch-Site")
-    if site == "cross-site" and not _opens_page(request):
+    if site == "cross-site" and not _follows_link(request):
         return True
     origin, host = request.headers.get(hdrs.ORIGIN), called_host(request).lower()
     if origin is None or not host:
@@ -164,7 +164,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _opens_page(request: web.Request) -> bool:
+def _follows_link(request: web.Request) -> bool:
     """Following a link from another site to the frontend's page is no harm."""
     return (
         request.method == hdrs.METH_GET and request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate"
