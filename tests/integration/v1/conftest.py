@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from support.client import Client
 from support.pools import running_pool
-from support.v1 import CONTRACT
+from support.v1 import CONTRACT, v1_pool
 
 from gateway.simulator import Simulator, SimulatorOptions
 
@@ -70,3 +71,15 @@ async def spare():
     """A runner that no gateway knows yet."""
     async with Simulator(SimulatorOptions(name="spare", draw=False)) as simulator:
         yield simulator
+
+
+@pytest.fixture
+async def pool(tmp_path):
+    async with v1_pool(tmp_path, 1) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def client(pool):
+    async with Client.connected(pool.base) as client:
+        yield client

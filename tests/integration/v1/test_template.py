@@ -21,18 +21,6 @@ OF_ONE = [
 ]
 
 
-@pytest.fixture
-async def pool(tmp_path):
-    async with v1_pool(tmp_path, 1) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def client(pool):
-    async with Client.connected(pool.base) as client:
-        yield client
-
-
 def fields(**changes):
     whole = {"name": "Portrait", "description": "A face.", "body": ("body.json", json.dumps(asking_graph()).encode())}
     return {name: value for name, value in (whole | changes).items() if value is not None}

@@ -49,18 +49,6 @@ OF_ONE = [
 ]
 
 
-@pytest.fixture
-async def pool(tmp_path):
-    async with v1_pool(tmp_path, 1) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def client(pool):
-    async with Client.connected(pool.base) as client:
-        yield client
-
-
 class TestCreating:
     async def test_the_documented_example(self, pool, client):
         pool.simulators[0].pause()

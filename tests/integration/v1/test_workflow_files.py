@@ -33,12 +33,6 @@ async def pool(tmp_path):
         yield pool
 
 
-@pytest.fixture
-async def client(pool):
-    async with Client.connected(pool.base) as client:
-        yield client
-
-
 async def completed(client, graph, **fields):
     workflow_id = await create(client, graph, **fields)
     await until(client, workflow_id, "completed")
