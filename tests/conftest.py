@@ -4,9 +4,15 @@ import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.leaks import Leaks
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+# How long an input takes to make says how busy the machine is; the first one on a fresh checkout makes Unicode's tables.
+settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("tests")
 
 
 def find_chromium() -> str | None:

@@ -304,7 +304,7 @@ class Registry:
         else:
             self._in_state[state][job.id] = job
         if state is JobState.REFUSED:
-            self._db.write_behind(job_rows.delete_job(job.id))
+            self._db.write_behind(job_rows.delete_refused(job.id, job.seq))
         elif state not in ENDS:
             columns: dict[str, object] = {
                 "state": state.value,

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -103,6 +104,7 @@ class Submissions:
         self._receivers = receivers
         self._tagging = tagging
         self._is_open = True
+        self._named: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._first_contact = asyncio.Event()
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -155,6 +157,15 @@ class Submissions:
             terms = replace(terms, hooks=merged([*terms.hooks, *await self._own_hooks(request)]))
         except HookRefused as refused:
             return _refusal(400, errors.invalid_webhook(str(refused)))
+        wanted = request.get("prompt_id")
+        if not isinstance(wanted, str) or self._registry.get(wanted) is not None:
+            return await self._take(request, owner, terms, number)
+        # Of several that choose the same id at once, the next one is looked at when the one before has its answer: it
+        # could have ended, and have left the registry, while the database was asked for it.
+        async with self._named.setdefault(wanted, asyncio.Lock()):
+            return await self._take(request, owner, terms, number)
+
+    async def _take(self, request: Mapping[str, Any], owner: str, terms: Terms, number: float) -> Answer:
         job_id, refusal = await self._job_id(request, owner)
         if refusal is not None:
             return refusal

@@ -99,6 +99,7 @@ _FINISHED_COLUMNS = [jobs.c[field.name] for field in fields(FinishedRow)]
 
 _insert_job = insert(jobs)
 _delete_job = delete(jobs).where(jobs.c.id == bindparam("key"))
+_delete_refused = _delete_job.where(jobs.c.seq == bindparam("key_seq"))
 _insert_attempt = insert(attempts)
 _hide_everyones = update(jobs).where(jobs.c.hidden.is_(False), jobs.c.ended_at.is_not(None)).values(hidden=True)
 _hide_owners = _hide_everyones.where(jobs.c.owner == bindparam("of_owner"))
@@ -117,6 +118,11 @@ def update_job(id: str, **columns: object) -> Operation:  # noqa: A002  the colu
 def delete_job(id: str) -> Operation:  # noqa: A002  the column's name
     """Remove a job and its attempts as if they had never been."""
     return Operation(_delete_job, {"key": id}, id)
+
+
+def delete_refused(id: str, seq: int) -> Operation:  # noqa: A002  the column's name
+    """Remove a job that was not accepted, and never another one that has its id: it may not have been stored itself."""
+    return Operation(_delete_refused, {"key": id, "key_seq": seq}, id)
 
 
 def insert_attempt(row: AttemptRow) -> Operation:

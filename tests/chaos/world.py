@@ -56,6 +56,7 @@ class World:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._locks = [asyncio.Lock() for _ in range(RUNNERS)]
         self._gateway_lock = asyncio.Lock()
+        self._is_starting = False
         self._lives: list[Life] = []
         self._port = 0
         self._seeds = 0
@@ -180,7 +181,12 @@ class World:
         moves = dict(self._moves)
         life = Life(number, self._config(), lambda text: self.errors.append(f"life {number}: {text}"))
         self._lives.append(life)
-        await life.start()
+        self._is_starting = True  # a gateway that cannot open its database says so and does not start
+        self._storage.unlock()
+        try:
+            await life.start()
+        finally:
+            self._is_starting = False
         self._port = life.port
         self.note("schedule", f"life {number} begins")
         if moves != self._moves:  # while it was starting
@@ -214,7 +220,7 @@ class World:
         self.note("storage", "the disk has room again")
 
     async def _do_lock_database(self, seconds: float) -> None:
-        while not self._storage.lock() and not self._lifted.is_set():
+        while (self._is_starting or not self._storage.lock()) and not self._lifted.is_set():
             await asyncio.sleep(0.002)
         await self._lasts(seconds)
         self._storage.unlock()
@@ -232,7 +238,6 @@ class World:
             await life.kill()
             self.note("schedule", f"life {life.number} killed")
             await self._lasts(down)
-            self._storage.unlock()  # a gateway that cannot open its database does not start
             await self._live()
 
     # runners

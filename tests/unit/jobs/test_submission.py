@@ -1,5 +1,8 @@
 """What becomes of a submission that fails in the gateway itself."""
 
+import asyncio
+import uuid
+
 import pytest
 from support.room import SECRETS, history_of
 
@@ -152,3 +155,30 @@ async def test_what_was_accepted_and_ended_at_once_is_no_503_while_its_end_canno
     job = room.registry.get(answer.job)
     assert (job.state, job.was_accepted) == (JobState.DISPATCHED, True)
     assert all(attempt.is_open for attempt in held)
+
+
+async def test_of_two_that_choose_an_id_at_once_the_second_is_refused_also_when_the_first_has_ended(
+    room, submissions, monkeypatch
+):
+    """The first ends, and leaves the registry, while the database is asked for the second."""
+    of_stored, asked, ended = submissions._owner_of_stored, [], asyncio.Event()
+
+    async def slow(wanted):
+        asked.append(wanted)
+        found = await of_stored(wanted)
+        if len(asked) == 2:
+            await ended.wait()
+        return found
+
+    monkeypatch.setattr(submissions, "_owner_of_stored", slow)
+    chosen = str(uuid.uuid4())
+    first, second = (asyncio.create_task(submissions.submit({**REQUEST, "prompt_id": chosen}, "")) for _ in range(2))
+    assert (await first).status == 200
+    attempt = room.registry.get(chosen).attempt
+    room.runner.answer_to_prompt = (200, {"prompt_id": chosen, "number": 1, "node_errors": {}})
+    room.finish(attempt)
+    await room.endings.ended_on_runner(attempt, room.runner.history[chosen])
+    ended.set()
+    assert (await second).status == 400
+    await room.db.flushed()
+    assert (await job_rows.load_job(room.db, chosen)).state == "completed"

@@ -8,6 +8,7 @@ from gateway.storage.jobs import (
     FinishedRow,
     JobRow,
     delete_job,
+    delete_refused,
     hide_all,
     hide_jobs,
     highest_seq,
@@ -170,3 +171,11 @@ async def test_hiding_in_one_batch(db):
     db.write_behind(hide_jobs(["job-2", "job-3"]))
     await db.flushed()
     assert len(await load_finished_rows(db)) == 2
+
+
+async def test_a_refused_job_takes_no_other_of_its_id_with_it(db):
+    await db.write(insert_job(job(1)))
+    await db.write(delete_refused("job-1", seq=2))
+    assert await load_job(db, "job-1") is not None
+    await db.write(delete_refused("job-1", seq=1))
+    assert await load_job(db, "job-1") is None
