@@ -10,7 +10,7 @@ from support.leaks import Leaks
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-# How long an input takes to make says how busy the machine is; the first one on a fresh checkout makes Unicode's tables.
+# How long an input takes to make says how busy the machine is; the first on a fresh checkout makes Unicode's tables.
 settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("tests")
 
