@@ -275,14 +275,17 @@ class Endings:
         )
 
     async def public_names(self, attempt: Attempt, by_node: dict[str, Any]) -> dict[OutputFile, OutputFile]:
-        """The public names of the files in outputs by node id, given out and committed where they had none."""
-        found: dict[OutputFile, OutputFile] = {}
+        """The public names of the files in outputs by node id, given out and committed where they had none.
+
+        A file that this attempt has told before keeps that name, whatever the runner's file has become meanwhile.
+        """
         for fresh in (True, False):
             files = [
                 file
                 for node, output in by_node.items()
                 if (str(node) not in attempt.cached_nodes) is fresh
                 for file in outputs.files(output)
+                if file not in attempt.public_names
             ]
             if files:
                 public = await self._names.assign_all(
@@ -293,8 +296,8 @@ class Endings:
                     owner=attempt.job.owner,
                     since=attempt.created_at,
                 )
-                found.update(zip(files, public, strict=True))
-        return found
+                attempt.public_names.update(zip(files, public, strict=True))
+        return attempt.public_names
 
     def _entry_from_events(self, attempt: Attempt) -> dict[str, Any]:
         """What the runner's history would have said, from what its events did: files under the runner's names."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.comfyui import jobs_api
 from gateway.comfyui.messages import Message
+from gateway.comfyui.outputs import OutputFile
 from gateway.jobs.changes import NONE as NO_CHANGES
 from gateway.jobs.content import Content
 from gateway.jobs.hooks import Hook
@@ -79,6 +80,7 @@ class Attempt:
     cached_nodes: set[str] = field(default_factory=set)
     outputs: dict[str, Any] = field(default_factory=dict)  # as told to the client, by node id
     untold: dict[str, Any] = field(default_factory=dict)  # outputs of nodes that may have been cached, by node id
+    public_names: dict[OutputFile, OutputFile] = field(default_factory=dict)  # told of it, by the runner's own
     terminal: Message | None = None  # kept until the runner's history has the job
     boot: int | None = None  # the life of the runner's link that it was posted in; None: an earlier life of the gateway
     ahead_since: float | None = None  # monotonic seconds: its runner's books say more than its link, which is silent

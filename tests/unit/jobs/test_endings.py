@@ -251,3 +251,19 @@ async def test_an_end_that_the_gateway_makes_is_stored_before_it_is_told(room, m
     await room.endings.settled()
     assert room.listener.types() == ["execution_error", "done"]
     assert (await row_of(room)).state == "failed"
+
+
+async def test_a_file_keeps_the_name_that_its_job_has_told_of_it(room):
+    """A cached file is told; before the job's end, another job is heard of that has written over it."""
+    picture = {"filename": "out_00001_.png", "subfolder": "", "type": "output"}
+    first, second = await room.running("a"), await room.held("b")
+    await room.endings.public_names(first, {"9": {"images": [picture]}})
+    second.cached_nodes.add("9")
+    (told,) = (await room.endings.public_names(second, {"9": {"images": [picture]}})).values()
+    third = await room.held("c")
+    (fresh,) = (await room.endings.public_names(third, {"9": {"images": [picture]}})).values()
+    assert fresh != told
+    room.finish(second, outputs={"9": {"images": [picture]}})
+    await room.endings.ended_on_runner(second, room.runner.history[second.runner_prompt_id])
+    (kept,) = orjson.loads((await row_of(room, "b")).entry)["outputs"]["9"]["images"]
+    assert kept["filename"] == told.filename
