@@ -166,6 +166,8 @@ class Life:
 
     def _undelivered(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if _is_writer_of_aiohttp(context.get("future")):
+            return  # the request that it wrote has failed, and its sender has heard so
         where = traceback.format_exception(error)[-4:] if error is not None else ()
         self._fault(f"{context.get('message')}: {error!r} {''.join(where)}")
 
@@ -181,6 +183,11 @@ class Life:
             self._loop.run_until_complete(rooms.db._readers.dispose())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+
+
+def _is_writer_of_aiohttp(task: object) -> bool:
+    """Whether it is the task in which aiohttp's client sends a request's body; nobody can ask for its fault."""
+    return isinstance(task, asyncio.Task) and getattr(task.get_coro(), "__qualname__", "").endswith(".write_bytes")
 
 
 def bury(lives: list[Life]) -> None:
