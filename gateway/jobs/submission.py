@@ -145,7 +145,8 @@ class Submissions:
         """Right after the gateway's start nobody could validate: runners are given a moment to be made ready."""
         if any(runner.health.state is RunnerState.CONNECTING for runner in self._pool):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._first_contact.wait(), FIRST_CONTACT_SECONDS)
+                async with asyncio.timeout(FIRST_CONTACT_SECONDS):
+                    await self._first_contact.wait()
 
     async def _submit(self, request: Mapping[str, Any], owner: str, terms: Terms) -> Answer:
         if not self._first_contact.is_set():

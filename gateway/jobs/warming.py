@@ -143,7 +143,8 @@ class Warming:
             except Exception:  # one model's trouble must not end the care for all of them
                 log.error("model.not_looked_after", exc_info=True)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # wait_for may lose a cancellation, before Python 3.12
+                    await self._wanted.wait()
 
     async def look(self) -> None:
         """Brings each model one step further."""
