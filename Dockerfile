@@ -2,7 +2,7 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
-RUN python -m venv /opt/gateway \
+RUN python -m venv --upgrade-deps /opt/gateway \
  && /opt/gateway/bin/pip install --no-cache-dir '.[frontend]'
 
 FROM python:3.11-slim

@@ -64,7 +64,7 @@ fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -s -n 0 --timeout 0 tests/fuzz --inputs $(or $(INPUTS),100000)
 
 audit: $(VENV)/dev.stamp
-	$(BIN)/pip-audit --local --skip-editable --progress-spinner off
+	$(BIN)/pip-audit --local --skip-editable --progress-spinner off $(AUDIT_ARGS)
 
 chromium:
 	@sh .ci/chromium
