@@ -20,6 +20,16 @@ class Refused(Exception):
         return {}
 
 
+class Misdirected(Refused):
+    """421: a host that the gateway does not answer to (RFC 9110, 7.4)."""
+
+    status = 421
+    kind = "misdirected_request"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway does not answer to this host name; server.allowed_hosts has those that it does")
+
+
 class NotAuthenticated(Refused):
     """401: no token, or one that is not taken. ``missing``: nothing was presented at all."""
 

@@ -10,8 +10,10 @@ from aiohttp import hdrs, web
 from gateway.access.addresses import PROXIES, Proxies
 from gateway.access.callers import BROWSERS, Browsers
 from gateway.access.gate import GATE
+from gateway.access.hosts import AllowedHosts
 from gateway.access.trail import TRAIL
 from gateway.api import authentication, limiting, middleware, openapi_routes, own, webhooks
+from gateway.api.allowed_hosts import ALLOWED_HOSTS, own_host_only
 from gateway.api.cross_origin import Origins, same_site_only
 from gateway.api.idempotency import KEYS, Keys
 from gateway.api.native import (
@@ -82,6 +84,7 @@ def application(rooms: Services) -> web.Application:
         middlewares=[
             middleware.metered,
             faults.faults,
+            *([own_host_only] if rooms.config.server.allowed_hosts else []),
             rate.limited,
             *([only_under_prefix] if rooms.config.server.prefix else []),
             same_site_only,
@@ -102,6 +105,7 @@ def application(rooms: Services) -> web.Application:
     app[KEYS] = Keys(rooms.db, rooms.clock)
     app[rate.RATE] = rate.Rate(rooms.config.v1, rooms.clock)
     app[PROXIES] = Proxies(rooms.config.server.trusted_proxies)
+    app[ALLOWED_HOSTS] = AllowedHosts(rooms.config.server.allowed_hosts)
     app[object_info.OBJECT_INFO] = object_info.ObjectInfo()
     app[VIEWS] = Views(rooms.pool)
     app[models.MODEL_PLACES] = models.ModelPlaces()

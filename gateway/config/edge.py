@@ -46,6 +46,8 @@ RANGES: dict[str, tuple[Network, ...]] = {
 }
 NOBODYS = ("link-local", "metadata", "unspecified", "multicast")
 
+HOST_NAME_MOST = 253  # characters, RFC 1035 2.3.4
+_HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 
@@ -83,6 +85,14 @@ def _origin(text: str) -> str:
     return f"{parts.scheme}://{authority}{'' if port in (None, default) else f':{port}'}"
 
 
+def _host_name(text: str) -> str:
+    """In lower case, without the dot of the root; ``*.`` before it for all names below."""
+    name = text.lower().removesuffix(".")
+    if not _HOST_NAME.fullmatch(name) or len(name) > HOST_NAME_MOST:
+        raise value_fault("must be a host name without a port, like gateway.example.com or *.example.com")
+    return name
+
+
 def _prefix(text: str) -> str:
     path = text.rstrip("/")
     if path and not _PREFIX.fullmatch(path):
@@ -92,6 +102,7 @@ def _prefix(text: str) -> str:
     return path
 
 
+HostName = Annotated[str, AfterValidator(_host_name)]
 TrustedNetwork = Annotated[str, AfterValidator(lambda text: str(_network(text)))]
 AddressRange = Annotated[str, AfterValidator(_range)]
 BrowserOrigin = Annotated[str, AfterValidator(_origin)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from gateway.config.edge import PathPrefix, TrustedNetwork
+from gateway.config.edge import HostName, PathPrefix, TrustedNetwork
 from gateway.config.section import Section
 from gateway.config.values import (
     Endpoint,
@@ -25,7 +25,8 @@ class ServerConfig(Section):
     """Where the gateway listens. `max_upload_size` in bytes holds for every request body, as in ComfyUI;
     `shutdown_seconds` is how long open requests may take to finish after a stop signal, `idle_seconds` how long a
     connection may wait for a whole request. `prefix` is the path under which everything is. Of `trusted_proxies`, and
-    of nobody else, X-Forwarded-For, -Proto and -Host count.
+    of nobody else, X-Forwarded-For, -Proto and -Host count. With `allowed_hosts`, requests for other host names are
+    refused, IP addresses and localhost aside.
     """
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -36,6 +37,7 @@ class ServerConfig(Section):
     shutdown_seconds: Annotated[Number, Field(ge=0, le=3_600)] = 10.0
     prefix: PathPrefix = ""
     trusted_proxies: tuple[TrustedNetwork, ...] = ()
+    allowed_hosts: tuple[HostName, ...] = ()
 
 
 class RunnerConfig(Section):

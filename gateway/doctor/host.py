@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from gateway.api.native.frontend import folder_of
-from gateway.config import Config
+from gateway.config import Config, is_loopback
 from gateway.doctor.findings import Finding, hint, problem
 from gateway.storage.database import QUICK_CHECK_MAX
 
@@ -55,6 +55,7 @@ def findings_of(config: Config, *, serves: bool) -> Iterator[Finding]:
     yield from _database(config, serves=serves)
     yield from _disk(config)
     yield from _frontend(config)
+    yield from _hosts(config)
 
 
 def _port(config: Config) -> Iterator[Finding]:
@@ -174,6 +175,16 @@ def _frontend(config: Config) -> Iterator[Finding]:
             "browsers that open the gateway's URL get no page; APIs work",
             "pip install comfyui-frontend-package, correct frontend.root, or set frontend.source to runner or none",
         )
+
+
+def _hosts(config: Config) -> Iterator[Finding]:
+    if config.access.wants_tokens or config.server.allowed_hosts or is_loopback(config.server.host):
+        return
+    yield hint(
+        "without tokens, requests for any host name are answered",
+        "a page whose name is made to resolve to the gateway can use it from a browser in this network (DNS rebinding)",
+        "set access.mode to tokens, or server.allowed_hosts to the names that the gateway is called by",
+    )
 
 
 def _existing(folder: Path) -> Path:

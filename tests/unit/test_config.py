@@ -50,6 +50,10 @@ def runner(**keys) -> str:
 
 
 class TestValues:
+    def test_host_names_are_in_lower_case(self, load):
+        config = load("runners: []\nserver: {allowed_hosts: [Comfy.Example., '*.LAN', xn--bcher-kva.example]}")
+        assert config.server.allowed_hosts == ("comfy.example", "*.lan", "xn--bcher-kva.example")
+
     def test_reads_the_keys_of_the_example_in_the_issue(self, load):
         config = load(FULL, GPU0_TOKEN="abc")
         (gpu,) = config.runners
@@ -257,6 +261,15 @@ class TestFaults:
         (fault,) = faults_of(runner(endpoint=endpoint))
         assert fault.path == "runners[0].endpoint"
         assert message in fault.message
+
+    @pytest.mark.parametrize(
+        "name",
+        ["", "a:80", "*", "*.", "a.*.b", "**.a", "http://a", "a b", "ä.example", "-a", ".", "a..b", "a." * 127 + "b"],
+    )
+    def test_bad_host_names(self, faults_of, name):
+        (fault,) = faults_of(yaml.safe_dump({"server": {"allowed_hosts": ["ok", name]}, "runners": []}))
+        assert fault.path == "server.allowed_hosts[1]"
+        assert "must be a host name without a port" in fault.message
 
     @pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "ä", "a\n", "a" * 65])
     def test_bad_names(self, faults_of, name):

@@ -97,3 +97,18 @@ def test_a_frontend_that_is_not_there(tmp_path):
 def test_no_right_to_write(config, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     assert whats(config)[0].startswith("no right to write into ")
+
+
+@pytest.mark.parametrize(
+    ("server", "access", "told"),
+    [
+        ({"host": "0.0.0.0"}, {"allow_anonymous": True}, True),
+        ({"host": "0.0.0.0", "allowed_hosts": ["comfy.example"]}, {"allow_anonymous": True}, False),
+        ({"host": "0.0.0.0"}, {"mode": "tokens"}, False),
+        ({"host": "127.0.0.1"}, {}, False),
+    ],
+)
+def test_any_name_without_tokens(tmp_path, server, access, told):
+    keys = {"runners": [], "data_dir": tmp_path, "server": {"port": 0, **server}, "access": access}
+    found = list(host.findings_of(Config.model_validate(keys), serves=False))
+    assert [(each.severity, "host name" in each.what) for each in found] == [("hint", True)] * told
