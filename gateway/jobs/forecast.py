@@ -83,6 +83,9 @@ class Forecaster:
         fitting = self._scheduler.fitting(views)
         behind, missing = 0.0, len(waiting)
         for place, each in enumerate(self._registry.waiting):
+            if place >= PLAYED_MOST and each.job_id not in waiting:  # most of a long line
+                behind += each.work / whole_speed if whole_speed else 0.0
+                continue
             able = [name for name in fitting(each.needs, each.refused_by) if name in ready]
             if able and place < PLAYED_MOST:
                 warm = state.warm_for(each.needs.models)
