@@ -2,6 +2,9 @@
 
 A commit costs a flush of the disk, a row costs microseconds; so the writer takes whatever has come in since the last
 commit, applies it in order, commits once and tells every caller. The whole batch is one hop into the writer's thread.
+
+What nobody waits for waits for company: somebody who comes while the disk is flushed waits for two flushes instead of
+one.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BATCH_MAX = 2_000  # operations in one transaction; one larger group is still one transaction
+BEHIND_SECONDS = 0.02  # that what nobody waits for waits for a group that somebody does
 RETRY_SECONDS = 1.0  # between attempts at what nobody waits for, while the database is unavailable
 RETAINED_MAX = 100_000  # groups that nobody waits for, kept while the database is unavailable
 
@@ -65,6 +69,7 @@ class Writer:
         self._translate = translate
         self._queue: deque[_Group] = deque()
         self._wake = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
         self.on_commit: Callable[[int, float], None] = lambda _operations, _seconds: None
         self._closing = False
         self._unavailable = False
@@ -106,7 +111,10 @@ class Writer:
 
     def _enqueue(self, group: _Group) -> None:
         self._queue.append(group)
-        self._wake.set()
+        if group.future is not None:
+            self._wake.set()
+        elif self._waking is None:
+            self._waking = self._loop.call_later(BEHIND_SECONDS, self._wake.set)
 
     async def _run(self) -> None:
         try:
@@ -138,6 +146,9 @@ class Writer:
         self._wake.clear()
 
     def _take(self) -> list[_Group]:
+        if self._waking is not None:
+            self._waking.cancel()
+            self._waking = None
         groups: list[_Group] = []
         size = 0
         while self._queue and (not groups or size + len(self._queue[0].operations) <= BATCH_MAX):

@@ -110,6 +110,25 @@ async def test_flushed_waits_for_what_was_queued_before(db):
     assert await keys(db) == ["a"]
 
 
+async def test_what_nobody_waits_for_goes_with_what_somebody_waits_for(db):
+    batches = []
+    db.watch_commits(lambda operations, _seconds: batches.append(operations))
+    db.write_behind(set_meta("a", "1"))
+    await asyncio.sleep(0)  # the writer has had its turn
+    db.write_behind(set_meta("b", "1"))
+    await db.write(set_meta("c", "1"))
+    assert await keys(db) == ["a", "b", "c"]
+    assert batches == [3]
+
+
+async def test_what_nobody_waits_for_is_written_though_nobody_comes(db):
+    written = asyncio.get_running_loop().create_future()
+    db.watch_commits(lambda operations, _seconds: written.set_result(operations))
+    db.write_behind(set_meta("a", "1"))
+    assert await asyncio.wait_for(written, 10) == 1
+    assert await keys(db) == ["a"]
+
+
 async def test_a_group_larger_than_a_batch_is_written_whole(db):
     await db.write(*(set_meta(str(n), "") for n in range(BATCH_MAX + 1)))
     assert len(await keys(db)) == BATCH_MAX + 1
