@@ -28,6 +28,7 @@ from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.files.pictures import Desk
 from gateway.files.staging import Staging
+from gateway.files.stored import Stored
 from gateway.files.uploads import Uploads
 from gateway.files.userdata import UserData
 from gateway.jobs.jobs import Jobs
@@ -83,7 +84,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         limits = Limits(config.limits, access.tokens, clock)
         pool = Pool()
         rooms.push_async_callback(pool.stop)
-        files = await _files(config, db, pool, clock, rooms)
+        files = await _files(config, db, pool, limits, clock, rooms)
         hub = Hub(lambda: pool.features(config.server.max_upload_size), config.sessions, clock)
         jobs = Jobs(config, db, pool, files.outputs, files.archive, files.staging, hub, clock, Secrets(key))
         _introduce(jobs, hub, access, limits, config.scheduling.weights)
@@ -99,7 +100,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         await roster.load(config.runners)
         for runner_config in roster.wanted():
             pool.add(make_runner(runner_config))
-        meters = _metered(Rooms(pool, jobs, hub, db, files.outputs, config.data_dir), clock)
+        meters = _metered(Rooms(pool, jobs, hub, db, files.outputs, files.archive, config.data_dir), clock)
         fleet = roster.fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
         workflows = Workflows(db, jobs, files.uploads, files.archive, clock)
@@ -289,16 +290,25 @@ class _Files:
     userdata: UserData
 
 
-async def _files(config: Config, db: Database, pool: Pool, clock: Clock, rooms: AsyncExitStack) -> _Files:
+async def _files(
+    config: Config, db: Database, pool: Pool, limits: Limits, clock: Clock, rooms: AsyncExitStack
+) -> _Files:
     """The rooms of files. Uploads and outputs share each owner's address space."""
     blobs = BlobStore(config.blobs_url)
     await blobs.clean()
-    uploads = Uploads(db, blobs, reserved=lambda *name: outputs.is_taken(*name))
-    outputs = OutputNames(db, reserved=uploads.is_taken)
+    stored = Stored(lambda owner: limits.of_owner(owner).max_stored_bytes)
+    uploads = Uploads(db, blobs, reserved=lambda *name: outputs.is_taken(*name), stored=stored)
+    outputs = OutputNames(db, reserved=uploads.is_taken, stored=stored)
     await uploads.load()
     await outputs.load()
     archive = Archive(
-        outputs, uploads, blobs, fetch_output=lambda row: _fetch(pool, row), settings=config.archive, clock=clock
+        outputs,
+        uploads,
+        blobs,
+        fetch_output=lambda row: _fetch(pool, row),
+        settings=config.archive,
+        clock=clock,
+        stored=stored,
     )
     rooms.push_async_callback(archive.close)
     staging = Staging(uploads, outputs, blobs, content_of=archive.ensure)

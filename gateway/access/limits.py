@@ -1,5 +1,6 @@
 """How much each owner, token and address may ask for: the configuration's numbers, and those that tokens have of their
-own. What is refused, and in which words, is said by ``gateway.api.limiting``; jobs are held back by the jobs room.
+own. What is refused, and in which words, is said by ``gateway.api.limiting``; jobs are held back by the jobs room,
+files by ``gateway.files.stored``.
 
     limit       counted for     where a token says nothing
     rate        each token      limits.requests_per_minute
@@ -8,6 +9,7 @@ own. What is refused, and in which words, is said by ``gateway.api.limiting``; j
     running     each owner      limits.running
     sockets     each owner      limits.sockets
     body        each request    limits.body_bytes
+    stored      each owner      limits.max_stored_bytes
 
 An owner's limits are those of its most generous live token. Without tokens everyone together is one owner.
 """
@@ -40,6 +42,7 @@ class OwnerLimits:
     pending: int | None
     running: int | None
     sockets: int | None
+    max_stored_bytes: int | None
 
 
 class Limits:
@@ -113,6 +116,7 @@ class Limits:
             pending=_most((limits.pending for limits in own), self._config.pending),
             running=_most((limits.running for limits in own), self._config.running),
             sockets=_most((limits.sockets for limits in own), self._config.sockets),
+            max_stored_bytes=_most((limits.max_stored_bytes for limits in own), self._config.max_stored_bytes),
         )
 
 

@@ -15,13 +15,14 @@ ALL_SCOPES = frozenset(SCOPES)
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
     """A token's own limits; None where the configuration's holds. ``rate`` is in requests a minute, ``pending`` and
-    ``running`` in jobs, ``sockets`` in websockets, ``body_bytes`` of one request."""
+    ``running`` in jobs, ``sockets`` in websockets, ``body_bytes`` of one request, ``max_stored_bytes`` of its files."""
 
     rate: int | None = None
     pending: int | None = None
     running: int | None = None
     sockets: int | None = None
     body_bytes: int | None = None
+    max_stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

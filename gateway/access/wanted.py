@@ -63,13 +63,14 @@ class Body(BaseModel):
 
 class LimitsBody(Body):
     """A token's own limits; null or left out: those of the configuration. Requests a minute; jobs; websockets;
-    bytes of a request."""
+    bytes of a request, of the owner's files."""
 
     rate: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
     pending: Annotated[Int, Field(ge=0, le=10_000_000)] | None = None
     running: Annotated[Int, Field(ge=0, le=100_000)] | None = None
     sockets: Annotated[Int, Field(ge=0, le=100_000)] | None = None
     body_bytes: Annotated[Int, Field(ge=1_024, le=1 << 40)] | None = None
+    max_stored_bytes: Annotated[Int, Field(ge=0, le=1 << 50)] | None = None
 
     def limits(self) -> TokenLimits:
         """As a token keeps them."""
@@ -189,6 +190,7 @@ def told(token: Token, now: int) -> dict[str, Any]:
             "running": token.limits.running,
             "sockets": token.limits.sockets,
             "body_bytes": token.limits.body_bytes,
+            "max_stored_bytes": token.limits.max_stored_bytes,
         },
         "created_at": token.created_at,
         "expires_at": token.expires_at,

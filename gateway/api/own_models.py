@@ -175,6 +175,7 @@ class LimitsTold(Told):
     running: int | None
     sockets: int | None
     body_bytes: int | None
+    max_stored_bytes: int | None
 
 
 class HookTold(Told):

@@ -50,6 +50,7 @@ def create(
     running: Annotated[int | None, typer.Option(help="Jobs that may run.")] = None,
     sockets: Annotated[int | None, typer.Option(help="Websockets that may be open.")] = None,
     body_bytes: Annotated[int | None, typer.Option(help="Bytes of one request.")] = None,
+    max_stored_bytes: Annotated[int | None, typer.Option(help="Bytes of the owner's files.")] = None,
     expires_in_days: Annotated[float | None, typer.Option(help="When it runs out; never without.")] = None,
     webhook: Annotated[str | None, typer.Option(metavar="URL", help="Is told of all of its jobs.")] = None,
     config: ConfigOption = Path("config.yaml"),
@@ -64,6 +65,7 @@ def create(
         "running": running,
         "sockets": sockets,
         "body_bytes": body_bytes,
+        "max_stored_bytes": max_stored_bytes,
     }
     body = {
         "name": name,

@@ -77,6 +77,12 @@ def no_runner_fits(details: str) -> dict[str, Any]:
     return error_body(NO_RUNNER_FITS, "No runner of the pool could run this", details)
 
 
+def storage_full(stored: int, most: int, size: int) -> dict[str, Any]:
+    """507: an owner's uploads have as many bytes as they may, or the new one's are too many beside them."""
+    details = f"uploads have {stored} of {most} bytes, and this one has {size}"
+    return error_body("storage_full", "No room for this upload", details, {"stored": stored, "limit": most})
+
+
 def gateway_stopping() -> dict[str, Any]:
     """503: prompts are not taken any more; the next life of the gateway takes them."""
     return error_body(GATEWAY_STOPPING, "The gateway is stopping", "It takes prompts again when it has restarted")

@@ -14,8 +14,8 @@ Count = Annotated[Int, Field(ge=1, le=10_000_000)]
 class LimitsConfig(Section):
     """None: no limit. Requests are counted in a moving minute, of each token and of each address (of an IPv6 one of its
     /64). `pending` bounds the jobs of an owner that have not ended, `running` those that runners have, `sockets` its
-    websockets, `body_bytes` each of its requests. A token may have limits of its own. Without tokens, everyone together
-    is one owner.
+    websockets, `body_bytes` each of its requests, `max_stored_bytes` its uploads and the copies of its outputs. A token
+    may have limits of its own. Without tokens, everyone together is one owner.
     """
 
     requests_per_minute: Rate | None = None
@@ -24,3 +24,4 @@ class LimitsConfig(Section):
     running: Count | None = None
     sockets: Count | None = None
     body_bytes: Annotated[Int, Field(ge=1_024, le=1 << 40)] | None = None
+    max_stored_bytes: Annotated[Int, Field(ge=1_024, le=1 << 50)] | None = None

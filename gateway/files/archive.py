@@ -1,14 +1,15 @@
 """The archive: outputs are copied into the gateway's blob store while they are fresh, so a picture outlives its runner.
 
 Copies are made in the background, a few at a time. What could not be copied because its runner is down is tried again
-when a runner becomes ready. Old copies go by age and by the archive's size; a name whose copy went is still served by
-the runner that wrote the file, as long as that has it. Uploads of the type temp go by age, too: ComfyUI empties that
-folder at its start, but the gateway's jobs, which may name them, outlive a start.
+when a runner becomes ready. Old copies go by age, by the archive's size and by what their owner may store; a name whose
+copy went is still served by the runner that wrote the file, as long as that has it. Uploads of the type temp go by age,
+too: ComfyUI empties that folder at its start, but the gateway's jobs, which may name them, outlive a start.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -19,6 +20,7 @@ from gateway.clock import DAY_MS, Clock
 from gateway.comfyui.outputs import OutputFile
 from gateway.config import ArchiveConfig
 from gateway.files.outputs import OutputName, OutputNames
+from gateway.files.stored import Stored
 from gateway.files.uploads import Uploads
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.storage.blobs import BlobStore
@@ -30,6 +32,8 @@ COPIES_AT_ONCE = 4
 SWEEP_SECONDS = 600.0
 TEMP_MS = DAY_MS  # after its upload a file of the type temp is forgotten
 
+AGE, SIZE, QUOTA = WHYS = ("age", "size", "quota")  # why a copy goes
+
 FetchOutput = Callable[[OutputRow], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 
 log = structlog.get_logger(__name__)
@@ -38,7 +42,8 @@ log = structlog.get_logger(__name__)
 class Archive:
     """Copies of outputs in the blob store.
 
-    ``fetch_output`` opens the bytes of an output on the runner that has it; it raises RunnerError.
+    ``fetch_output`` opens the bytes of an output on the runner that has it; it raises RunnerError. ``stored`` says who
+    has more than it may. ``dropped`` counts the copies that went, by why.
     """
 
     def __init__(
@@ -50,7 +55,11 @@ class Archive:
         fetch_output: FetchOutput,
         settings: ArchiveConfig,
         clock: Clock,
+        stored: Stored | None = None,
     ) -> None:
+        self.dropped: Counter[str] = Counter(dict.fromkeys(WHYS, 0))
+        self._stored = stored or Stored()
+        self._trims: dict[str, asyncio.Task[None]] = {}
         self._outputs = outputs
         self._uploads = uploads
         self._blobs = blobs
@@ -65,6 +74,8 @@ class Archive:
 
     def start(self) -> None:
         """Begins to copy, and to drop what is too old or too much."""
+        self._stored.on_excess = self._trim_soon
+        self._outputs.on_written_over = self._drop_soon
         self._start(self._sweep_for_ever())
         if not self._settings.enabled:
             return
@@ -142,12 +153,38 @@ class Archive:
         for row in kept:
             if row.created_at >= oldest and total <= self._settings.max_bytes:
                 break
+            self.dropped[AGE if row.created_at < oldest else SIZE] += 1
             total -= row.size or 0
             await self._drop(row)
             dropped += 1
         if dropped:
             log.info("archive.swept", dropped=dropped, bytes_left=total)
         return dropped
+
+    async def trim(self, owner: str) -> int:
+        """Drops an owner's oldest copies while it has more than it may, but never its newest. Returns how many went.
+
+        Raises StorageError.
+        """
+        dropped = 0
+        while self._stored.has_excess(owner) and (row := self._outputs.oldest_copy(owner)) is not None:
+            self.dropped[QUOTA] += 1
+            await self._drop(row)
+            dropped += 1
+        if dropped:
+            log.info("archive.trimmed", owner=owner or None, dropped=dropped, bytes_left=self._stored.of(owner))
+        return dropped
+
+    def _trim_soon(self, owner: str) -> None:
+        if owner not in self._trims:
+            task = self._trims[owner] = self._start(self._trim(owner))
+            task.add_done_callback(lambda _: self._trims.pop(owner, None))
+
+    async def _trim(self, owner: str) -> None:
+        try:
+            await self.trim(owner)
+        except StorageError as error:  # the next copy, or the next sweep, tries again
+            log.error("archive.not_trimmed", owner=owner or None, reason=str(error))
 
     async def empty_temp(self) -> int:
         """Forgets uploads of the type temp that are too old. Returns how many went. Raises StorageError."""
@@ -171,11 +208,14 @@ class Archive:
         if row.content_hash is not None:
             await self._drop_unused(row.content_hash)
 
+    def _drop_soon(self, content: str) -> None:
+        self._start(self._drop_unused(content))
+
     async def _drop_unused(self, content: str) -> None:
         await self._blobs.discard(content, lambda: self._is_used(content))
 
     def _is_used(self, content: str) -> bool:
-        return self._uploads.uses(content) or any(other.content_hash == content for other in self._outputs.rows())
+        return self._uploads.uses(content) or self._outputs.uses(content)
 
     async def _fetch(self, row: OutputRow) -> str:
         async with self._fetch_output(row) as chunks:
@@ -206,6 +246,8 @@ class Archive:
         while True:
             try:
                 await self.empty_temp()
+                for owner in self._stored.owners():
+                    await self.trim(owner)  # tokens, and so what it may store, may have changed
                 if self._settings.enabled:
                     await self.sweep()
             except StorageError as error:

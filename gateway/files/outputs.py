@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from gateway.clock import Clock
 from gateway.comfyui import names
 from gateway.comfyui.outputs import OutputFile
+from gateway.files.stored import Stored
 from gateway.storage.database import Database
 from gateway.storage.files import OutputRow, load_outputs, upsert_output
 
@@ -31,13 +32,14 @@ class _Space:
     by_name: dict[OutputFile, OutputRow] = field(default_factory=dict)
     in_folder: dict[tuple[str, str], dict[str, OutputRow]] = field(default_factory=dict)  # by name, oldest first
     highest: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (type, subfolder, prefix) -> number
+    copies: dict[OutputFile, None] = field(default_factory=dict)  # which have one, the last that was made last
 
 
 class OutputNames:
     """The public names of all outputs; all of them in memory, each in the database before it is told.
 
     `reserved(type, subfolder, filename, owner)` says which names belong to something else of the owner's (uploads) and
-    are not given.
+    are not given. `stored` counts what every owner has copies of.
     """
 
     def __init__(
@@ -46,8 +48,11 @@ class OutputNames:
         *,
         reserved: Callable[[str, str, str, str], bool] = lambda *_: False,
         clock: Clock | None = None,
+        stored: Stored | None = None,
     ) -> None:
         self._db = db
+        self._stored = stored or Stored()
+        self.on_written_over: Callable[[str], None] = lambda _hash: None  # called with a content that no name has now
         self._reserved = reserved
         self._clock = clock or Clock()
         self._spaces: dict[str, _Space] = {}
@@ -132,6 +137,16 @@ class OutputNames:
     def rows(self) -> list[OutputRow]:
         """Everyone's outputs, in no order."""
         return [row for space in self._spaces.values() for row in space.by_name.values()]
+
+    def oldest_copy(self, owner: str) -> OutputRow | None:
+        """Of an owner's outputs that are in the blob store, the one that came there first; None where there is only the
+        newest, or none."""
+        space = self._spaces.get(owner)
+        return space.by_name[next(iter(space.copies))] if space is not None and len(space.copies) > 1 else None
+
+    def uses(self, content_hash: str) -> bool:
+        """Whether any output has that content in the blob store."""
+        return self._stored.uses(content_hash)
 
     def newest(self, type: str, subfolder: str, owner: str = "") -> Iterator[OutputRow]:  # noqa: A002
         """What lies in a folder of the owner's itself, the newest first; the names must not change meanwhile."""
@@ -246,12 +261,24 @@ class OutputNames:
         if before is not None and before.generation != row.generation:
             del folder[row.filename]  # written anew: the newest from now on
         folder[row.filename] = row
+        self._note_copy(space, before, row)
         self._of_job[row.job_id, *own] = name
         self._hold(own, row)
         counter = names.split_counter(name.filename)
         if counter is not None:
             key = (name.type, name.subfolder, counter.prefix)
             space.highest[key] = max(space.highest.get(key, 0), counter.number)
+
+    def _note_copy(self, space: _Space, before: OutputRow | None, row: OutputRow) -> None:
+        had = before.content_hash if before is not None else None
+        if row.content_hash == had:
+            return
+        space.copies.pop(_public(row), None)
+        if row.content_hash is not None:
+            space.copies[_public(row)] = None
+        self._stored.copy_changed(before, row)
+        if had is not None and before is not None and before.generation != row.generation and not self.uses(had):
+            self.on_written_over(had)
 
     def _hold(self, own: _RunnerFile, row: OutputRow) -> None:
         """Notes what a runner's file is now: of the newest content, every owner's row."""

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from gateway.clock import Clock
 from gateway.comfyui import names
+from gateway.files.stored import Stored
 from gateway.storage.blobs import Blob, BlobStore
 from gateway.storage.database import Database
 from gateway.storage.errors import BlobTooLarge
@@ -31,11 +32,21 @@ class UploadRefused(Exception):
         self.status = status
 
 
+class StorageFull(UploadRefused):
+    """507: the owner may not store so much. Sizes in bytes: what its uploads have, what it may store, what was sent."""
+
+    def __init__(self, stored: int, most: int, size: int) -> None:
+        super().__init__(507, f"{stored} of {most} bytes are taken by uploads; another {size} do not fit")
+        self.stored = stored
+        self.most = most
+        self.size = size
+
+
 class Uploads:
     """The uploads of all owners; the owner is "" without authentication.
 
     `reserved(type, subfolder, filename, owner)` says which names belong to something else of the owner's (its jobs'
-    outputs) and are not given.
+    outputs) and are not given. `stored` counts what every owner has.
     """
 
     def __init__(
@@ -45,9 +56,11 @@ class Uploads:
         *,
         reserved: Callable[[str, str, str, str], bool] = lambda *_: False,
         clock: Clock | None = None,
+        stored: Stored | None = None,
     ) -> None:
         self._db = db
         self._blobs = blobs
+        self._stored = stored or Stored()
         self._reserved = reserved
         self._clock = clock or Clock()
         self._folders: dict[_Folder, dict[str, UploadRow]] = {}
@@ -59,6 +72,7 @@ class Uploads:
         """Read the names from the database; before anything else."""
         for row in await load_uploads(self._db):
             self._add(row)
+            self._stored.upload_changed(None, row)
 
     async def save(
         self,
@@ -76,15 +90,17 @@ class Uploads:
 
         `type` and `overwrite` are taken as the form has them; a file there with the content `same_as` (a hash; without
         it the upload's own) counts as this one. Raises UploadRefused: 400 for a missing name or a path
-        that leaves its folder, 413 past `max_bytes`, 500 for an unknown type (ComfyUI falls over there); StorageError
-        if it can't be kept. A caller that goes away once the bytes are here changes nothing.
+        that leaves its folder, 413 past `max_bytes`, 500 for an unknown type (ComfyUI falls over there), 507 past what
+        the owner may store; StorageError if it can't be kept. A caller that goes away once the bytes are here changes
+        nothing.
         """
         folder, name = _place(filename, subfolder, type, owner)
         try:
             blob = await self._blobs.put(chunks, max_bytes=max_bytes)
         except BlobTooLarge as error:
             raise UploadRefused(413, f"Maximum request body size {max_bytes} exceeded.") from error
-        return await self._to_the_end(self._name(folder, name, blob, _replaces(overwrite), same_as or blob.hash))
+        named = self._name(folder, name, blob, _replaces(overwrite), same_as or blob.hash)
+        return await self._to_the_end(self._kept_or_discarded(named, blob.hash))
 
     def name_for(
         self,
@@ -148,15 +164,15 @@ class Uploads:
 
     def uses(self, content_hash: str) -> bool:
         """Whether any upload has that content, or is about to."""
-        rows = (row for folder in self._folders.values() for row in folder.values())
-        return self._unnamed[content_hash] > 0 or any(row.content_hash == content_hash for row in rows)
+        return self._unnamed[content_hash] > 0 or self._stored.uses(content_hash)
 
     async def open(self, row: UploadRow, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """An upload's bytes, from `start` up to, not including, `end`; BlobMissing before the first byte."""
         return await self._blobs.read(row.content_hash, start, end)
 
     async def name_again(self, row: UploadRow, *, subfolder: str, owner: str) -> UploadRow:
-        """Keep an upload's content under its name in another folder, too, and return that row. Raises StorageError."""
+        """Keep an upload's content under its name in another folder, too, and return that row. Raises StorageFull,
+        StorageError."""
         folder, name = _place(row.filename, subfolder, row.type, owner)
         blob = Blob(row.content_hash, row.size)
         return await self._to_the_end(self._name(folder, name, blob, False, row.content_hash))
@@ -171,6 +187,14 @@ class Uploads:
         """Decide the name and keep the row; from this call on the content counts as used."""
         self._unnamed[blob.hash] += 1
         return self._named(folder, wanted, blob, overwrite, same_as)
+
+    async def _kept_or_discarded(self, named: Coroutine[Any, Any, UploadRow], content_hash: str) -> UploadRow:
+        """The row; a content for which there is no room does not stay."""
+        try:
+            return await named
+        except StorageFull:
+            await self._discard(content_hash)
+            raise
 
     async def _named(self, folder: _Folder, wanted: str, blob: Blob, overwrite: bool, same_as: str) -> UploadRow:
         try:
@@ -191,9 +215,28 @@ class Uploads:
             now = self._clock.wall_ms()
             created = old.created_at if old else now
             row = UploadRow(owner, kind, subfolder, name, blob.hash, blob.size, created, now)
-            await self._db.write(upsert_upload(row))
+            self._make_room(row, old)
+            try:
+                await self._db.write(upsert_upload(row))
+            except BaseException:
+                self._stored.upload_changed(row, old)
+                raise
             self._add(row)
-            return row
+        if old is not None:
+            await self._discard(old.content_hash)
+        return row
+
+    async def _discard(self, content_hash: str) -> None:
+        """Removes a content that no name has any more."""
+        await self._blobs.discard(content_hash, lambda: self.uses(content_hash))
+
+    def _make_room(self, row: UploadRow, old: UploadRow | None) -> None:
+        """Counts an upload before it is written, so that two at once do not take the same room. Raises StorageFull."""
+        growth = row.size - (old.size if old else 0)
+        most = self._stored.most_of(row.owner)
+        if most is not None and self._stored.is_full_for(row.owner, growth):
+            raise StorageFull(self._stored.uploads_of(row.owner), most, row.size)
+        self._stored.upload_changed(old, row)
 
     def _free_name(self, folder: _Folder, wanted: str, content_hash: str) -> str:
         """The wanted name or the next that is free; a name with this content is."""
@@ -212,6 +255,7 @@ class Uploads:
             if self._folders.get(folder, {}).get(row.filename) != row:
                 return
             await self._db.write(delete_upload(row.owner, row.type, row.subfolder, row.filename))
+            self._stored.upload_changed(row, None)
             there = self._folders.get(folder, {})
             there.pop(row.filename, None)
             if not there:

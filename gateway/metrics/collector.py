@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from gateway.clock import Clock
+from gateway.files.archive import Archive
 from gateway.files.outputs import OutputNames
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.states import ENDS, JobState
@@ -37,6 +38,7 @@ class Rooms:
     hub: Hub
     db: Database
     outputs: OutputNames
+    archive: Archive
     data_dir: Path
 
 
@@ -130,6 +132,12 @@ class RoomsCollector(Collector):
         )
         yield GaugeMetricFamily("comfy_gateway_archive_files", "Contents of outputs of which there is a copy.", files)
         yield GaugeMetricFamily("comfy_gateway_archive_bytes", "Bytes of the outputs' copies.", size)
+        dropped = CounterMetricFamily(
+            "comfy_gateway_archive_dropped", "Copies of outputs that went, by why.", labels=["why"]
+        )
+        for why, count in self._rooms.archive.dropped.items():
+            dropped.add_metric([why], count)
+        yield dropped
         yield GaugeMetricFamily(
             "comfy_gateway_data_free_bytes",
             "Bytes free on the disk of data_dir.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import aiohttp
@@ -212,3 +213,53 @@ class TestBodies:
                 form.add_field("image", b"x" * size, filename="a.bin")
                 async with anna.http.post(f"{pool.base}/upload/image", data=form) as answer:
                     assert answer.status == status
+
+
+async def uploaded(client, size, name, path="/upload/image"):
+    """The status, and the answer."""
+    form = aiohttp.FormData()
+    form.add_field("image", b"x" * size, filename=name)
+    async with client.http.post(client.base + path, data=form) as answer:
+        return answer.status, await answer.text()
+
+
+class TestStoredBytes:
+    async def test_an_upload_that_does_not_fit(self, tmp_path):
+        limited = {"limits": {"max_stored_bytes": 10_000}}
+        async with (
+            guarded_pool(tmp_path, 0, config=limited) as pool,
+            client_of(pool, "anna") as anna,
+            client_of(pool, "bert") as bert,
+        ):
+            assert (await uploaded(anna, 9_000, "a.bin"))[0] == 200
+            status, text = await uploaded(anna, 1_001, "b.bin")
+            told = json.loads(text)
+            assert (status, told["error"]["type"], told["node_errors"]) == (507, "storage_full", {})
+            assert told["error"]["extra_info"] == {"stored": 9_000, "limit": 10_000}
+            assert (await uploaded(bert, 9_000, "a.bin"))[0] == 200
+            more = TokenLimits(max_stored_bytes=20_000)
+            async with Client.connected(pool.base, token=await token_of(pool, "anna", limits=more)) as generous:
+                assert (await uploaded(generous, 10_000, "b.bin"))[0] == 200
+                assert (await uploaded(anna, 1_000, "c.bin"))[0] == 200, "the most generous token counts"
+
+    async def test_a_new_picture_is_shown_and_the_oldest_copy_goes(self, tmp_path):
+        limited = {"limits": {"max_stored_bytes": 1_024}}
+        async with guarded_pool(tmp_path, 1, config=limited) as pool, client_of(pool, "anna") as anna:
+            pictures = []
+            for seed in range(6):
+                job = await anna.submit(save_graph(seed))
+                await anna.hear_end(job)
+                (outputs,) = (await anna.history(job))["outputs"].values()
+                pictures.append(outputs["images"][0])
+                async with anna.http.get(f"{pool.base}/view", params=pictures[-1]) as answer:
+                    assert answer.status == 200
+
+            def copies():
+                return [row for row in pool.rooms.outputs.rows() if row.content_hash is not None]
+
+            await pool.until(lambda: pictures[-1]["filename"] in {row.filename for row in copies()})
+            size = copies()[0].size
+            await pool.until(lambda: sum(row.size for row in copies()) <= max(1_024, size))
+            for picture in pictures:
+                async with anna.http.get(f"{pool.base}/view", params=picture) as answer:
+                    assert answer.status == 200, "its runner still has it"

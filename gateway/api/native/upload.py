@@ -18,10 +18,10 @@ from gateway.access.callers import caller_of
 from gateway.api import answers, contents
 from gateway.api.native.view import file_named
 from gateway.api.services import Services, services
-from gateway.comfyui import json_text, names
+from gateway.comfyui import errors, json_text, names
 from gateway.files.masks import masked
 from gateway.files.pictures import PictureError
-from gateway.files.uploads import UploadRefused
+from gateway.files.uploads import StorageFull, UploadRefused
 from gateway.runners.errors import RunnerError
 from gateway.storage.files import OutputRow, UploadRow
 
@@ -178,6 +178,8 @@ async def _parsed(request: web.Request) -> Fields:
 
 
 def _refusal(refused: UploadRefused) -> web.Response:
+    if isinstance(refused, StorageFull):
+        return answers.json(errors.storage_full(refused.stored, refused.most, refused.size), status=refused.status)
     return answers.failed() if refused.status == 500 else answers.empty(refused.status)
 
 

@@ -35,6 +35,7 @@ MAKING = {
     400: "A field is missing, unknown or too long, or the workflow is no graph in API format.",
     403: "The token may not do this.",
     413: "The request is larger than 50 MB.",
+    507: "The user's files have as many bytes as they may.",
 }
 NOT_CANCELLED = {
     Cancelled.NOT_QUEUED_YET: "the workflow is not queued yet",

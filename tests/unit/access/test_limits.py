@@ -48,7 +48,7 @@ def limits(*tokens: Token, **config: int) -> Limits:
 )
 def test_the_most_generous_token_counts(own, configured, wanted):
     found = limits(*(token(pending=each) for each in own), **({"pending": configured} if configured else {}))
-    assert found.of_owner("anna") == OwnerLimits(wanted, None, None)
+    assert found.of_owner("anna") == OwnerLimits(wanted, None, None, None)
 
 
 def test_changed_tokens_are_looked_at_anew():

@@ -45,13 +45,16 @@ class TestInTheDatabase:
 
     def test_all_that_may_be_said_of_one(self, config):
         options = "--owner studio --scope manage --scope run --tag sdxl --weight 2 --priority-ceiling 5 --rate 60"
-        more = "--pending 9 --running 3 --sockets 2 --body-bytes 4096 --expires-in-days 7 --json"
+        more = (
+            "--pending 9 --running 3 --sockets 2 --body-bytes 4096 --max-stored-bytes 9000 --expires-in-days 7 --json"
+        )
         made = json.loads(tokens("create", "the night shift", *f"{options} {more}".split(), "-c", config).stdout)
         assert (made["name"], made["owner"]) == ("the night shift", "studio")
         assert (made["scopes"], made["tags"], made["weight"]) == (["manage", "run"], ["sdxl"], 2)
         assert made["priority_ceiling"] == 5
         assert made["expires_at"] - made["created_at"] == pytest.approx(7 * 86_400_000, abs=5_000)
-        assert made["limits"] == {"rate": 60, "pending": 9, "running": 3, "sockets": 2, "body_bytes": 4096}
+        jobs = {"pending": 9, "running": 3}
+        assert made["limits"] == jobs | {"rate": 60, "sockets": 2, "body_bytes": 4_096, "max_stored_bytes": 9_000}
 
     def test_the_list_has_no_secrets_and_by_default_no_dead_ones(self, config):
         first = json.loads(tokens("create", "alice", "--json", "-c", config).stdout)
