@@ -237,8 +237,9 @@ class Workflows:
         return [file for file in made if file.type == SAVED] or list(made)
 
     async def files_of(self, workflow_id: str) -> tuple[str, list[OutputFile]]:
-        """A workflow's owner and its ``outputs``; none of what is no workflow."""
-        seen = await self.see(workflow_id)
+        """A workflow's owner and its ``outputs``; none of what is no workflow. Asked for every job that completes:
+        where there never was a workflow, that costs no look into the database."""
+        seen = await self.see(workflow_id) if self._seq else None
         return ("", []) if seen is None else (seen.row.owner, await self.outputs(seen))
 
     # changing
