@@ -21,6 +21,7 @@ from support.processes import Child, RunnerProcess, child, free_port, gateway_pr
 
 __all__ = ["Child", "RunnerProcess", "Stage", "free_port", "until"]
 
+LOOK_SECONDS = 0.1  # between two looks at a gateway that starts: each costs it a walk through its metrics
 HEALTH = {"interval_seconds": 5, "grace_seconds": 15}  # as by default
 
 
@@ -128,7 +129,7 @@ class Stage:
         settings = {"queue": {"max_pending": 300_000}, "log": {"level": "error"}, "health": HEALTH, **sections}
         config = write_config(folder or self.sub("gateway"), runners, **settings)
         started = Gateway(await self._stack.enter_async_context(gateway_process(config)))
-        await until(lambda: self._all_up(started, len(runners)), "every runner is up")
+        await until(lambda: self._all_up(started, len(runners)), "every runner is up", every=LOOK_SECONDS)
         return started
 
     async def _all_up(self, gateway: Gateway, count: int) -> bool:

@@ -14,6 +14,7 @@ WAITING, ENDED = 10_000, 10_000  # jobs
 RUNNERS = 8
 NODE_CLASSES = 800  # beside the simulated ones: as many as a server with custom nodes has
 START_SECONDS = 2.0
+LOOK_SECONDS = 0.05  # between two looks at the runners, which share the cores with what starts
 P99_MS = 20.0
 OBJECT_INFO_RATIO = 50
 LISTS = (  # paths, requests, whether the target is theirs
@@ -59,7 +60,7 @@ async def measure(stage: Stage) -> Found:
 
 
 async def _first_dispatch(runners: Runners) -> float:
-    await until(lambda: _any_has_a_job(runners), "a job is given out")
+    await until(lambda: _any_has_a_job(runners), "a job is given out", every=LOOK_SECONDS)
     return time.perf_counter()
 
 

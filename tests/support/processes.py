@@ -21,12 +21,14 @@ SHUTDOWN_SECONDS = 10.0
 PORTS = range(15_000, 30_000)  # below those that the system gives to outgoing connections
 
 
-async def until(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+async def until(
+    holds: Callable[[], Awaitable[Any]], what: str, seconds: float = PATIENCE_SECONDS, *, every: float = 0.01
+) -> Any:
     """Asks again and again until the answer is true, and returns it: another process has no event to wait for."""
     try:
         async with asyncio.timeout(seconds):
             while not (answer := await holds()):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(every)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s: {what}") from None
     return answer

@@ -1,10 +1,11 @@
 """A database with jobs that wait and jobs that have ended, as an earlier life of the gateway would have left it."""
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from gateway.comfyui import history, jobs_api
 from gateway.storage.database import Database
@@ -63,9 +64,9 @@ def row(number: int, *, has_ended: bool) -> JobRow:
         owner="",
         client_id="load",
         state="completed" if has_ended else "pending",
-        prompt=json.dumps(prompt).encode(),
-        extra_data=json.dumps(extra_data).encode(),
-        request=json.dumps(request).encode(),
+        prompt=orjson.dumps(prompt),
+        extra_data=orjson.dumps(extra_data),
+        request=orjson.dumps(request),
         outputs_to_execute=b'["20"]',
         created_at=created,
         told=has_ended,
@@ -74,8 +75,8 @@ def row(number: int, *, has_ended: bool) -> JobRow:
         outputs = {"20": {"images": [{"filename": f"load_{number:05}_.png", "subfolder": "", "type": "output"}]}}
         told = [["execution_start", {"prompt_id": job_id}], ["execution_success", {"prompt_id": job_id}]]
         entry = history.made_entry(number, job_id, prompt, extra_data, ["20"], outputs, told, {}, True)
-        found.ended_at, found.entry = created, json.dumps(entry).encode()
-        found.summary = json.dumps(jobs_api.from_history(entry, job_id)).encode()
+        found.ended_at, found.entry = created, orjson.dumps(entry)
+        found.summary = orjson.dumps(jobs_api.from_history(entry, job_id))
     return found
 
 
