@@ -43,6 +43,13 @@ class Follower:
         self._early: dict[str, deque[Message]] = {}
         self._in_order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    def heard(self, runner: Runner, message: Message) -> None:
+        """A text frame has come, and is yet to be gone through: by an end, the runner's slot is free."""
+        if messages.is_terminal(message):
+            attempt = self._registry.attempt(runner.name, messages.prompt_id_of(message) or "")
+            if attempt is not None and self._registry.has_run(attempt):
+                self._endings.on_slot_free()
+
     async def message(self, runner: Runner, message: Message) -> None:
         """A text frame from a runner's link. Raises StorageError."""
         async with self._in_order[runner.name]:
@@ -92,7 +99,7 @@ class Follower:
         if messages.is_terminal(message):
             attempt.terminal = messages.with_prompt_id(message, attempt.job.id)
             return
-        if message.type == "executing" and message.data.get("node") is None:
+        if _is_the_last(message):
             await self._ended(runner, attempt)
             return
         self._registry.started(attempt)
@@ -200,6 +207,15 @@ class Follower:
         )
         if waiting_for_answer:
             self._early.setdefault(runner.name, deque(maxlen=EARLY_MOST)).append(message)
+
+
+def is_followed_by_a_commit(message: Message) -> bool:
+    """Whether going through a message may take as long as something that is stored."""
+    return message.type == "executed" or _is_the_last(message)
+
+
+def _is_the_last(message: Message) -> bool:
+    return message.type == "executing" and message.data.get("node") is None
 
 
 def _tells_whether_fresh(live: Live, message: Message) -> bool:

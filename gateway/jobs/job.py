@@ -89,6 +89,7 @@ class Attempt:
     behind: frozenset[str] = frozenset()  # prompts of its runner that must have gone before this one can begin
     is_interrupted: bool = False  # its runner has taken an interrupt of it, from a client's call or from reconciling
     is_being_withdrawn: bool = False  # its runner has been asked to give it back: no trace of it there is no loss
+    has_run: bool = False  # its runner has told its end and goes on to the next one, written down or not
     is_closing: bool = False  # somebody is writing down its end
     changes: bytes = NO_CHANGES
 
@@ -98,9 +99,14 @@ class Attempt:
         return self.state in OPEN_ATTEMPTS
 
     @property
-    def takes_a_slot(self) -> bool:
-        """True when it counts against the runner's capacity; a probe is taken back at once and does not."""
+    def is_given(self) -> bool:
+        """True while the runner is to have it; a probe is taken back at once."""
         return self.is_open and self.state is not AttemptState.PROBING
+
+    @property
+    def takes_a_slot(self) -> bool:
+        """True when it counts against the runner's capacity."""
+        return self.is_given and not self.has_run
 
 
 @dataclass(slots=True, eq=False)

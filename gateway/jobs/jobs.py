@@ -23,6 +23,7 @@ from gateway.jobs.endings import Endings
 from gateway.jobs.fleet import Fleet
 from gateway.jobs.follow import Follower
 from gateway.jobs.forecast import Expected
+from gateway.jobs.hearing import Hearing
 from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.learning import Learner
@@ -96,6 +97,7 @@ class Jobs:
         self._endings.on_slot_free = self.dispatcher.schedule
         self._endings.on_files = archive.want
         self._follower = Follower(self.registry, self._endings)
+        self._hearing = Hearing(self._follower)
         self.learner = Learner(self.registry, pool, self.dispatcher.scheduler, db, clock)
         self.on_message: Callable[[Attempt, Message], None] = lambda _attempt, _message: None
         self._follower.on_message = self._heard
@@ -161,6 +163,7 @@ class Jobs:
         """Gives out no more jobs, and waits for the dispatches and the ends under way."""
         await self._warming.close()
         await self.dispatcher.close()
+        await self._hearing.close()
         await self._endings.settled()
         self.learner.close()
 
@@ -255,6 +258,7 @@ class Jobs:
 
     async def runner_connected(self, runner: Runner) -> None:
         """See RunnerObserver."""
+        await self._hearing.settled(runner)
         await self._stored(runner, self._reconciler.reconcile)
         await self.learner.connected(runner)
         self._warming.runner_connected()
@@ -275,16 +279,12 @@ class Jobs:
         """See RunnerObserver."""
         if prompt_id_of(message) is not None:  # what custom nodes send by themselves is no sign of the worker
             self._watchdog.told(runner.name)
-        try:
-            await self._follower.message(runner, message)
-        except StorageError as error:
-            # The frame is gone, the job is not: reconciling reads its end from the runner's history.
-            log.error("runner.message_not_followed", runner=runner.name, type=message.type, reason=str(error))
+        await self._hearing.message(runner, message)
 
     async def runner_binary(self, runner: Runner, frame: bytes) -> None:
         """See RunnerObserver."""
         self._watchdog.told(runner.name)
-        await self._follower.binary(runner, frame)
+        await self._hearing.binary(runner, frame)
 
     def pool_changed(self) -> None:
         """See RunnerObserver."""

@@ -73,6 +73,10 @@ class Registry:
         """How many of a runner's slots are taken."""
         return self._open.slots(runner)
 
+    def changes_on(self, runner: str) -> int:
+        """Counts what changed among the open attempts on a runner."""
+        return self._open.changes(runner)
+
     def certainly_before(self, attempt: Attempt) -> frozenset[str]:
         """The ids of what has to leave an attempt's runner before a prompt begins that is posted at its end now."""
         return self._open.certainly_before(attempt)
@@ -164,7 +168,8 @@ class Registry:
         line, then those that stand aside."""
         yield from sorted(self._in_state[JobState.DISPATCHED].values(), key=lambda job: (job.number, job.seq))
         yield from (self._jobs[waiting.job_id] for waiting in self.waiting)
-        yield from (job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting)
+        if len(self.waiting) < len(self._in_state[JobState.PENDING]):
+            yield from (job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting)
 
     # taking jobs in
 
@@ -356,6 +361,14 @@ class Registry:
         for watcher in self.watchers:
             watcher.attempt_turned(attempt, was, reason)
 
+    def has_run(self, attempt: Attempt) -> bool:
+        """The runner has told the attempt's end, which is yet to be written down. Returns whether a slot is free by it;
+        its owner and its client have it as theirs until the end."""
+        took_a_slot = attempt.takes_a_slot
+        attempt.has_run = True
+        self._open.take(attempt.runner, -took_a_slot)
+        return took_a_slot
+
     def started(self, attempt: Attempt) -> None:
         """The runner has begun the job. Told twice, the second time changes nothing."""
         if attempt.state is AttemptState.RUNNING:
@@ -418,11 +431,11 @@ class Registry:
         self.waiting.shares.settle(*_client_of(attempt.job), took - attempt.charged, options.weight)
 
     def _hold(self, job: Job) -> None:
-        takes_a_slot = job.attempt is not None and job.attempt.takes_a_slot
-        self._owners.holds(job, takes_a_slot=takes_a_slot)
+        is_given = job.attempt is not None and job.attempt.is_given
+        self._owners.holds(job, takes_a_slot=is_given)
         if job.lane is None:
             return
-        if takes_a_slot:
+        if is_given:
             self.waiting.take(job.lane, job.id)
         else:
             self.waiting.leave(job.lane, job.id)
