@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.api.services import services
 from gateway.comfyui import errors, json_text
@@ -15,16 +15,17 @@ from gateway.comfyui import errors, json_text
 RUNNER_HEADER = "X-Gateway-Runner"
 JOB_HEADER = "X-Gateway-Job"
 RETRY_SECONDS = 5
+JSON = "application/json; charset=utf-8"
 
 
 def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """JSON as ComfyUI labels it."""
-    return json_bytes(json_text.dumps(value).encode(), status=status, headers=headers)
+    return json_bytes(json_text.dump_bytes(value), status=status, headers=headers)
 
 
 def json_bytes(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """JSON that is serialised already."""
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")
+    return web.Response(body=body, status=status, headers={hdrs.CONTENT_TYPE: JSON, **(headers or {})})
 
 
 def empty(status: int = 200) -> web.Response:

@@ -134,8 +134,8 @@ def _is_refused(request: web.Request) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site == "cross-site" and not _follows_link(request):
         return True
-    origin, host = request.headers.get(hdrs.ORIGIN), called_host(request).lower()
-    if origin is None or not host:
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or not (host := called_host(request).lower()):
         return False
     differ = _differ(host, origin.lower())
     if _is_loopback(host) and differ and origin != "null":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import structlog
 from aiohttp import hdrs, web
@@ -33,9 +34,20 @@ CLIENT_GONE = 499  # before its answer, as nginx counts it
 log = structlog.get_logger(__name__)
 
 
-async def cache_headers(request: web.Request, answer: web.StreamResponse) -> None:
-    """What browsers may keep, by the path's ending (ComfyUI middleware/cache_middleware.py); a signal handler, since
-    streams have sent their headers by the time that a middleware sees them."""
+async def answer_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    """The headers that answers get for their path; a signal handler, since streams have sent their headers by the time
+    that a middleware sees them."""
+    cache_headers(request, answer)
+    if isinstance(answer, web.WebSocketResponse):
+        return
+    if request.path.startswith(OWN_PATHS):
+        own_headers(answer)
+    else:
+        security_policy(request, answer)
+
+
+def cache_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    """What browsers may keep, by the path's ending (ComfyUI middleware/cache_middleware.py)."""
     name = request.path.rsplit("/", 1)[-1]
     if name.endswith((".js", ".css")) or (name.startswith("index") and name.endswith(".json")):
         answer.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
@@ -53,36 +65,19 @@ def _for_whom(request: web.Request) -> str:
     return "private" if request.get(IDENTITY, ANONYMOUS).token is not None else "public"
 
 
-async def security_policy(request: web.Request, answer: web.StreamResponse) -> None:
+def security_policy(request: web.Request, answer: web.StreamResponse) -> None:
     """What the runners were told to send, on what the gateway answers in their place (ComfyUI server.py
     create_block_external_middleware); the gateway's own pages are none of ComfyUI's."""
-    if request.path.startswith(OWN_PATHS) or isinstance(answer, web.WebSocketResponse):
-        return
     policy = services(request).pool.security_policy()
     if policy:
         answer.headers.setdefault(hdrs.CONTENT_SECURITY_POLICY, policy)
 
 
-async def own_headers(request: web.Request, answer: web.StreamResponse) -> None:
+def own_headers(answer: web.StreamResponse) -> None:
     """What browsers may do with the gateway's own pages and APIs, unless they say so themselves. ComfyUI's frontend
     would not work with these, and is left alone."""
-    if request.path.startswith(OWN_PATHS) and not isinstance(answer, web.WebSocketResponse):
-        for name, value in OWN_HEADERS.items():
-            answer.headers.setdefault(name, value)
-
-
-@web.middleware
-async def runner_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """503 where only a runner could answer and none is up, 502 where one that was needed does not answer."""
-    try:
-        return await handler(request)
-    except NoRunner as missing:
-        return answers.no_runner(str(missing))
-    except RunnerError as error:
-        log.warning(
-            "request.runner", method=request.method, path=request.path, runner=error.runner, reason=error.reason
-        )
-        return answers.runner_failed(error.runner, error.reason)
+    for name, value in OWN_HEADERS.items():
+        answer.headers.setdefault(name, value)
 
 
 @web.middleware
@@ -109,19 +104,40 @@ async def metered(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _family(request: web.Request) -> str:
     """The route's pattern, without the ``/api`` that ComfyUI's own routes may also carry."""
     resource = request.match_info.route.resource
-    if resource is None or resource.canonical.startswith("/{"):
+    return _family_of(resource.canonical) if resource is not None else "other"
+
+
+@lru_cache(maxsize=1_024)  # more than there are routes
+def _family_of(pattern: str) -> str:
+    if pattern.startswith("/{"):
         return "other"
-    pattern = resource.canonical
     bare = pattern.removeprefix("/api")
     return bare if bare.startswith("/") and not pattern.startswith("/api/jobs") else pattern
 
 
 @web.middleware
-async def client_gone(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A client that breaks off while its body is read is no fault of anyone; nobody reads the answer. A body that is
-    not encoded as its headers say is 400."""
+async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a request ends with that is answered nowhere else.
+
+    what goes wrong                                       answer
+    only a runner could answer, and none is up            503
+    a runner that was needed does not answer              502
+    the database cannot be read or written now            503
+    the client breaks off while its body is read          no fault of anyone; nobody reads the answer
+    its body is not encoded as its headers say            400
+    """
     try:
         return await handler(request)
+    except NoRunner as missing:
+        return answers.no_runner(str(missing))
+    except RunnerError as error:
+        log.warning(
+            "request.runner", method=request.method, path=request.path, runner=error.runner, reason=error.reason
+        )
+        return answers.runner_failed(error.runner, error.reason)
+    except StorageError as error:
+        log.error("request.storage", method=request.method, path=request.path, reason=str(error))
+        return web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "5"})
     except ConnectionError:
         if request.transport is None or request.transport.is_closing():
             return web.Response(status=CLIENT_GONE)
@@ -130,13 +146,3 @@ async def client_gone(request: web.Request, handler: Handler) -> web.StreamRespo
         broken = web.Response(status=400, text=f"the body is not what its headers say: {error}\n")
         broken.force_close()
         return broken
-
-
-@web.middleware
-async def storage_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A database that cannot be read or written now is 503, not a fault of the request."""
-    try:
-        return await handler(request)
-    except StorageError as error:
-        log.error("request.storage", method=request.method, path=request.path, reason=str(error))
-        return web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "5"})

@@ -34,7 +34,8 @@ def pool_of(request: web.Request) -> Pool:
 
 def scope_of(request: web.Request) -> str:
     """What tells one view of the pool from another; "" for the whole."""
-    return "+".join(sorted(required_tags(request)))
+    tags = required_tags(request)
+    return "+".join(sorted(tags)) if tags else ""
 
 
 def browsers_runner(request: web.Request, *, binds: bool = True) -> Runner | None:

@@ -88,12 +88,10 @@ def application(rooms: Services) -> web.Application:
             rate.limited,
             *([only_under_prefix] if rooms.config.server.prefix else []),
             same_site_only,
-            middleware.client_gone,
-            middleware.storage_faults,
+            middleware.faults,
             *([limiting.address_limited] if rooms.limits.counts_addresses else []),
             authentication.authenticated,
             limiting.caller_limited,
-            middleware.runner_faults,
             known_tags,
         ],
         client_max_size=rooms.config.server.max_upload_size,
@@ -112,9 +110,7 @@ def application(rooms: Services) -> web.Application:
     app[extensions.EXTENSIONS] = extensions.Listings()
     app[extensions.TEMPLATES] = extensions.Listings()
     Origins(rooms.config.browsers).attach(app)
-    app.on_response_prepare.append(middleware.cache_headers)
-    app.on_response_prepare.append(middleware.security_policy)
-    app.on_response_prepare.append(middleware.own_headers)
+    app.on_response_prepare.append(middleware.answer_headers)
     twice = [web.RouteDef(route.method, "/api" + route.path, route.handler, route.kwargs) for route in NATIVE]
     app.router.add_routes([*NATIVE, *twice, *logs.INTERNAL, *internal_files.INTERNAL])
     _refuse_other_methods(app, [*NATIVE, *twice], bare=rest.ALWAYS_ALLOWED)

@@ -28,9 +28,12 @@ def with_tags(make: MakeRequest) -> MakeRequest:
     """Makes requests as ``make`` does (aiohttp's `web.Server.request_factory`), without tags in their paths."""
 
     def cut(message: Any, *rest: Any) -> web.BaseRequest:
-        found = _PATH.fullmatch(message.url.raw_path)
+        path = message.url.raw_path
+        found = _PATH.fullmatch(path) if path.startswith(START) else None
         if found is None:
-            return make(message, *rest)
+            request = make(message, *rest)
+            request[TAGS], request[NO_SLASH] = (), False  # looked up by every request: one that is there costs less
+            return request
         inner = URL.build(path=found[2] or "/", query_string=message.url.raw_query_string, encoded=True)
         request = make(message._replace(path=str(inner), url=inner), *rest)
         request[TAGS], request[BASE] = parse(found[1]), START + found[1]

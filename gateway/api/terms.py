@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.access.callers import caller_of
+from gateway.access.callers import IDENTITY, caller_of
 from gateway.api.services import services
 from gateway.api.tag_paths import tags_of
 from gateway.jobs.hooks import Hook
@@ -22,8 +22,10 @@ def terms_of(request: web.Request, hooks: Sequence[Hook] = ()) -> Terms:
 
 def required_tags(request: web.Request) -> tuple[str, ...]:
     """The tags that whatever this request uses must have, each once."""
-    token = caller_of(request).token
-    return tuple(dict.fromkeys([*tags_of(request), *(token.tags if token is not None else ())]))
+    token = request[IDENTITY].token
+    if token is None or not token.tags:
+        return tags_of(request)
+    return tuple(dict.fromkeys([*tags_of(request), *token.tags]))
 
 
 async def judged(request: web.Request, hook: Hook) -> Hook:

@@ -64,6 +64,7 @@ class Uploads:
         self._reserved = reserved
         self._clock = clock or Clock()
         self._folders: dict[_Folder, dict[str, UploadRow]] = {}
+        self._sorted: dict[_Folder, tuple[str, ...]] = {}  # the names of those that were asked for
         self._locks: WeakValueDictionary[_Folder, asyncio.Lock] = WeakValueDictionary()
         self._saving: set[asyncio.Task[Any]] = set()
         self._unnamed: Counter[str] = Counter()  # contents in the store that are about to get a name
@@ -127,9 +128,15 @@ class Uploads:
         folder = self._folders.get((owner, type, names.normal_subfolder(subfolder)))
         return folder.get(filename) if folder else None
 
-    def names(self, type: str, owner: str = "") -> list[str]:  # noqa: A002
-        """The names in the folder of a type itself, sorted: what LoadImage and its like offer."""
-        return sorted(self._folders.get((owner, type, ""), ()))
+    def names(self, type: str, owner: str = "") -> tuple[str, ...]:  # noqa: A002
+        """The names in the folder of a type itself, sorted: what LoadImage and its like offer. The same object while
+        they are the same."""
+        folder = (owner, type, "")
+        if folder not in self._folders:
+            return ()
+        if folder not in self._sorted:
+            self._sorted[folder] = tuple(sorted(self._folders[folder]))
+        return self._sorted[folder]
 
     def rows(self, type: str, owner: str = "") -> list[UploadRow]:  # noqa: A002
         """All of the owner's uploads of a type, subfolders included."""
@@ -258,11 +265,14 @@ class Uploads:
             self._stored.upload_changed(row, None)
             there = self._folders.get(folder, {})
             there.pop(row.filename, None)
+            self._sorted.pop(folder, None)
             if not there:
                 self._folders.pop(folder, None)
 
     def _add(self, row: UploadRow) -> None:
-        self._folders.setdefault((row.owner, row.type, row.subfolder), {})[row.filename] = row
+        folder = (row.owner, row.type, row.subfolder)
+        self._folders.setdefault(folder, {})[row.filename] = row
+        self._sorted.pop(folder, None)
 
     def _lock(self, folder: _Folder) -> asyncio.Lock:
         return self._locks.setdefault(folder, asyncio.Lock())

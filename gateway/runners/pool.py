@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -22,6 +23,15 @@ log = structlog.get_logger(__name__)
 Version = tuple[int, ...]  # of catalogues, whose numbers are unique among all runners
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of the runners that are shown, while `Runner.changes` was ``at``."""
+
+    at: int
+    version: Version
+    security_policy: str
+
+
 class Pool:
     """The runners, in the order of the configuration. The first ready one is the *primary*: where answers of several
     runners cannot be merged, its answer stands."""
@@ -32,6 +42,7 @@ class Pool:
         self._known_for: Version | None = None
         self._shown_info: dict[str, Any] = {}
         self._shown_for: Version | None = None
+        self._seen = _Look(-1, (), "")
         self._conflicts: frozenset[Conflict] = frozenset()
         self._shared: dict[str, int] = {}  # runner -> the catalogue_version whose definitions are shared
         self._definitions: dict[str, list[Any]] = {}  # node class -> its distinct definitions
@@ -49,15 +60,18 @@ class Pool:
     def add(self, runner: Runner) -> None:
         """Takes a runner in; it is not started by this."""
         self._runners[runner.name] = runner
+        Runner.changes += 1
 
     def remove(self, name: str) -> None:
         """Lets a runner go; it is not stopped by this."""
         self._runners.pop(name, None)
+        Runner.changes += 1
 
     def arrange(self, names: Sequence[str]) -> None:
         """Puts the runners in this order; those that it does not name come last."""
         place = {name: index for index, name in enumerate(names)}
         self._runners = dict(sorted(self._runners.items(), key=lambda item: place.get(item[0], len(place))))
+        Runner.changes += 1
 
     def start(self) -> None:
         """Starts every runner."""
@@ -112,8 +126,7 @@ class Pool:
     def security_policy(self) -> str:
         """The Content-Security-Policy that every runner was told to send, the first one's words; "" if one has none:
         its nodes may need what the others' policy forbids to the page."""
-        policies = [runner.facts.security_policy for runner in self._shown()]
-        return policies[0] if policies and all(policies) else ""
+        return self._look().security_policy
 
     @property
     def version(self) -> Version:
@@ -123,7 +136,16 @@ class Pool:
     @property
     def shown_version(self) -> Version:
         """Changes whenever ``object_info`` does; empty while no catalogue is known."""
-        return _version_of(self._shown())
+        return self._look().version
+
+    def _look(self) -> _Look:
+        """Every answer asks for some of it: a walk through all runners only after a change."""
+        if self._seen.at != Runner.changes:
+            shown = self._shown()
+            policies = [runner.facts.security_policy for runner in shown]
+            policy = policies[0] if policies and all(policies) else ""
+            self._seen = _Look(Runner.changes, _version_of(shown), policy)
+        return self._seen
 
     def _known(self) -> list[Runner]:
         return [runner for runner in self if runner.facts.catalogue is not None]

@@ -19,7 +19,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import structlog
 from blake3 import blake3
@@ -109,8 +109,11 @@ class Runner:
     """One backend ComfyUI server.
 
     ``boot`` numbers the lives of its link: whatever the runner kept in memory or in its temp folder is certain only
-    within one of them. ``rules`` say where an `AddedRunner` may be.
+    within one of them. ``rules`` say where an `AddedRunner` may be. ``changes`` counts, for all runners together,
+    whatever may change what a pool shows of them.
     """
+
+    changes: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -189,6 +192,7 @@ class Runner:
     def reconfigure(self, config: RunnerConfig) -> None:
         """Takes over what can change in place: everything but the endpoint and the headers."""
         self.config = config.model_copy(update={"endpoint": self.config.endpoint, "headers": self.config.headers})
+        Runner.changes += 1
 
     async def move_to(self, config: RunnerConfig) -> RunnerClient:
         """Gets a new client and a new link for another endpoint or other headers; ``start`` makes them connect.
@@ -327,6 +331,7 @@ class Runner:
         self.facts.version = str(stats.get("system", {}).get("comfyui_version", ""))
         self.facts.features = features.json() if features.status == 200 else {}
         self.facts.security_policy = features.headers.get("Content-Security-Policy", "")
+        Runner.changes += 1
         await self._read_object_info()
 
     async def _read_catalogue(self) -> None:
@@ -362,6 +367,7 @@ class Runner:
         self.facts.object_info = object_info
         self.facts.catalogue = catalogues.parse(object_info)
         self.catalogue_version = next(_catalogues)
+        Runner.changes += 1
         log.info("runner.catalogue", runner=self.name, node_classes=len(object_info))
         if self.is_ready:
             self._observer.pool_changed()
@@ -445,6 +451,7 @@ class Runner:
             was.reason = reason
             return
         self.health = Health(state, reason, self._clock.monotonic())
+        Runner.changes += 1
         tell = log.info if state in (RunnerState.READY, RunnerState.CONNECTING) else log.warning
         tell("runner.state", runner=self.name, state=state.value, was=was.state.value, reason=reason)
         if RunnerState.READY in (state, was.state):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +47,11 @@ class ObjectInfo:
     async def snapshot(self, request: web.Request) -> Snapshot:
         """The snapshot of now. Raises NoRunner: no runner has told yet what it can run."""
         rooms, pool, owner = services(request), pool_of(request), caller_of(request).owner
-        if not pool.shown_version:
+        version = pool.shown_version
+        if not version:
             raise NoRunner("no runner has told yet what it can run")
         files = rooms.uploads.names("input", owner)
-        made_for, key = (pool.shown_version, tuple(files)), (owner, scope_of(request))
+        made_for, key = (version, files), (owner, scope_of(request))
         known = self._snapshots.get(key)
         if known is None or known.made_for != made_for:
             async with self._making:
@@ -74,7 +76,7 @@ class ObjectInfo:
             self._snapshots.popitem(last=False)
 
 
-def _make(made_for: Any, merged: dict[str, Any], files: list[str]) -> Snapshot:
+def _make(made_for: Any, merged: dict[str, Any], files: Sequence[str]) -> Snapshot:
     info = object_info.with_upload_options(merged, files)
     body = json_text.dumps(info).encode()
     return Snapshot(made_for, info, body, blake3(body).hexdigest()[:32])

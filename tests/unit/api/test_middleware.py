@@ -20,13 +20,13 @@ from gateway.api import middleware
         ("/view", 200, None),
     ],
 )
-async def test_what_browsers_keep(path, status, kept):
+def test_what_browsers_keep(path, status, kept):
     answer = web.Response(status=status)
-    await middleware.cache_headers(make_mocked_request("GET", path), answer)
+    middleware.cache_headers(make_mocked_request("GET", path), answer)
     assert answer.headers.get("Cache-Control") == kept
 
 
-async def test_what_an_answer_says_itself_stays():
+def test_what_an_answer_says_itself_stays():
     answer = web.Response(headers={"Cache-Control": "no-store"})
-    await middleware.cache_headers(make_mocked_request("GET", "/x.js"), answer)
+    middleware.cache_headers(make_mocked_request("GET", "/x.js"), answer)
     assert answer.headers["Cache-Control"] == "no-store"

@@ -213,7 +213,7 @@ async def test_old_temporary_uploads_go(make, enabled):
             await asyncio.sleep(0.005)
         while await world.blobs.exists(old.content_hash):
             await asyncio.sleep(0.005)
-    assert world.uploads.names("input") == ["kept.png"]
+    assert world.uploads.names("input") == ("kept.png",)
     assert await world.blobs.exists(shared.content_hash)
 
 

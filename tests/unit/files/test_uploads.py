@@ -92,8 +92,8 @@ async def test_owners_are_apart(uploads):
 async def test_listings(uploads):
     for name in ("b.png", "a.png", "sub/c.png"):
         await save(uploads, b"x", name)
-    assert uploads.names("input") == ["a.png", "b.png"]
-    assert uploads.names("temp") == []
+    assert uploads.names("input") == ("a.png", "b.png")
+    assert uploads.names("temp") == ()
     assert sorted(row.filename for row in uploads.rows("input")) == ["a.png", "b.png", "c.png"]
 
 
@@ -180,7 +180,8 @@ async def test_a_caller_that_goes_away_leaves_index_and_database_agreeing(upload
     with pytest.raises(asyncio.CancelledError):
         await saving
     await asyncio.wait(uploads._saving)
-    assert [row.filename for row in await load_uploads(db)] == uploads.names("input") == ["x.png"]
+    assert [row.filename for row in await load_uploads(db)] == ["x.png"]
+    assert uploads.names("input") == ("x.png",)
 
 
 async def test_what_cannot_be_kept_is_not_there(uploads, db, monkeypatch):
