@@ -33,7 +33,7 @@ class Heartbeat:
         self._is_heard = True
 
     def sent(self) -> None:
-        """The client has taken a frame."""
+        """The client has taken what it was sent."""
         self._sent += 1
 
     async def run(self) -> None:

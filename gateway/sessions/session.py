@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode
 
 from gateway.comfyui import frames, messages
 from gateway.comfyui.frames import FrameError
 from gateway.comfyui.messages import Message
 from gateway.config import SessionsConfig
 from gateway.sessions.focus import is_end
+from gateway.sessions.wire import Wire
 
 FAREWELL_SECONDS = 2.0  # for a client that was too slow to take its close; then it is cut off
 
@@ -37,16 +38,16 @@ class Traffic:
 class Session:
     """One open websocket of a client whose id is ``sid``."""
 
-    def __init__(self, sid: str, owner: str, socket: web.WebSocketResponse, limits: SessionsConfig) -> None:
+    def __init__(self, sid: str, owner: str, wire: Wire, limits: SessionsConfig) -> None:
         self.sid = sid
         self.owner = owner
         self.flags: dict[str, object] = {}
         self.server_flags: dict[str, object] = {}  # as announced to this client
         self.dropped_previews = 0
-        self.on_sent: Callable[[], None] = lambda: None  # called when the client has taken a frame
+        self.on_sent: Callable[[], None] = lambda: None  # called when the client has taken more
         self.on_end_sent: Callable[[Message], None] = lambda _end: None  # the last message of a job is with the socket
         self.traffic = Traffic()  # the hub's, once it knows the session
-        self._socket = socket
+        self._wire = wire
         self._limits = limits
         self._queue: deque[str | bytes] = deque()
         self._ends: deque[Message] = deque()  # of the queued messages those that are the last of their jobs
@@ -86,7 +87,8 @@ class Session:
         """Queues a text message."""
         if message.type == "progress":
             self._put(message.text, droppable=False)
-            self._release()
+            if self._held is not None:
+                self._release()
         else:
             self._release()
             if is_end(message):
@@ -153,9 +155,10 @@ class Session:
             self._queue.append(frame)
             self._give_up()
         else:
+            if not self._queue:
+                self._wake.set()
             self._queue.append(frame)
             self._bytes += size
-            self._wake.set()
 
     def _give_up(self) -> None:
         """The client is too slow. Its socket may be stuck in a send: it is closed beside that, and then cut."""
@@ -168,33 +171,42 @@ class Session:
     async def _close_or_cut(self) -> None:
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too slow; connect again")
+                await self._wire.close(WSCloseCode.TRY_AGAIN_LATER, b"too slow; connect again")
         except (TimeoutError, ConnectionError) as error:
             log.info("session.cut", sid=self.sid, reason=type(error).__name__)
-        request = self._socket._req
-        if request is not None and request.transport is not None:
-            request.transport.abort()
+        self._wire.cut()
 
     async def run(self) -> None:
         """Sends what is queued until the socket closes."""
-        while not self._socket.closed:
+        while self._wire.is_open:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
-                frame = self._queue.popleft()
-                self._bytes -= len(frame)
-                if isinstance(frame, str):
-                    await self._socket.send_str(frame)
-                    if self._ends and self._ends[0].text is frame:
-                        self.on_end_sent(self._ends.popleft())
-                else:
-                    await self._socket.send_bytes(frame)
-                self.traffic.sent += 1
-                self.on_sent()
+            while self._queue and self._wire.is_open:
+                taken = self._take()
+                await self._wire.send(taken)
+                self._are_sent(taken)
+
+    def _take(self) -> list[str | bytes]:
+        """From the queue what is to be sent together."""
+        taken: list[str | bytes] = []
+        size = 0
+        while self._queue and (not taken or size < self._wire.together):
+            frame = self._queue.popleft()
+            taken.append(frame)
+            size += len(frame)
+        self._bytes -= size
+        return taken
+
+    def _are_sent(self, frames: list[str | bytes]) -> None:
+        self.traffic.sent += len(frames)
+        self.on_sent()
+        for frame in frames if self._ends else ():
+            if self._ends and self._ends[0].text is frame:
+                self.on_end_sent(self._ends.popleft())
 
     async def close(self, code: int, reason: str) -> None:
         """Closes the socket from the gateway's side."""
-        await self._socket.close(code=code, message=reason.encode())
+        await self._wire.close(code, reason.encode())
 
     def ended(self) -> None:
         """Lets go of timers; the socket is gone."""

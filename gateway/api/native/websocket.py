@@ -16,6 +16,7 @@ from gateway.comfyui import json_text
 from gateway.sessions.heartbeat import Heartbeat
 from gateway.sessions.hub import Hub
 from gateway.sessions.session import Session
+from gateway.sessions.wire import Wire
 
 MESSAGE_BYTES_MOST = 4 * 1024 * 1024  # aiohttp's own limit, and so ComfyUI's
 
@@ -35,7 +36,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     heartbeat = Heartbeat(socket, request.transport, limits.heartbeat_seconds)
     sid = request.query.get("clientId") or rooms.hub.new_sid()
     client = (caller_of(request).owner, sid)
-    session = Session(sid, client[0], socket, limits)
+    session = Session(sid, client[0], Wire(socket, request), limits)
     request.app[BROWSERS].opened(request, sid)
     session.on_sent = heartbeat.sent
     tasks = [

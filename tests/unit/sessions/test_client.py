@@ -14,14 +14,14 @@ from gateway.sessions.modes import Mode
 from gateway.sessions.session import Session
 
 
-class Socket:
+class Wire:
     """Never asked to send: the sender does not run here."""
 
-    closed = False
-    _req = None
+    async def close(self, code, reason):
+        """Takes its close."""
 
-    async def close(self, **_):
-        self.closed = True
+    def cut(self):
+        """Is gone."""
 
 
 def limits(**more):
@@ -33,7 +33,7 @@ def client(**more):
 
 
 def socket(**more):
-    return Session("sid", "", Socket(), limits(**more))
+    return Session("sid", "", Wire(), limits(**more))
 
 
 def heard(session):

@@ -30,10 +30,8 @@ class Live:
         return self.remaining
 
 
-class Socket:
+class Wire:
     """Never asked to send: the sender does not run here."""
-
-    closed = False
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def hub():
 
 
 def session(sid="client", owner=""):
-    return Session(sid, owner, Socket(), SessionsConfig())
+    return Session(sid, owner, Wire(), SessionsConfig())
 
 
 def connect(hub, sid="client", owner="", flags=None):

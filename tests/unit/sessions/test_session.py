@@ -16,34 +16,35 @@ PREVIEW = frames.preview_frame_with_metadata(b"pixels", METADATA)
 RESULT = frames.preview_frame_with_metadata(b"pixels", METADATA | {"image_type": "image/png"})
 
 
-class Socket:
+class Wire:
     """Takes frames while the gate is open."""
+
+    together = 65_536
 
     def __init__(self):
         self.sent = []
-        self.closed = False
+        self.is_open = True
+        self.is_sending = False
         self.closed_with = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.takes_close = True
-        self.cut = asyncio.Event()
-        self._req = self
-        self.transport = self
+        self.was_cut = asyncio.Event()
 
-    async def _send(self, frame):
+    async def send(self, frames):
+        self.is_sending = True
         await self.gate.wait()
-        self.sent.append(frame)
+        self.sent += frames
+        self.is_sending = False
 
-    send_str = send_bytes = _send
-
-    async def close(self, *, code, message):
+    async def close(self, code, reason):
         self.closed_with = code
         if not self.takes_close:
             await asyncio.Event().wait()
-        self.closed = True
+        self.is_open = False
 
-    def abort(self):
-        self.cut.set()
+    def cut(self):
+        self.was_cut.set()
 
 
 @pytest.fixture
@@ -52,11 +53,11 @@ async def opened():
     senders = []
 
     def make(*, flags=None, **limits):
-        socket = Socket()
-        session = Session("sid", "", socket, SessionsConfig(**limits))
+        wire = Wire()
+        session = Session("sid", "", wire, SessionsConfig(**limits))
         session.flags = flags if flags is not None else {"supports_preview_metadata": True}
         senders.append(asyncio.create_task(session.run()))
-        return session, socket
+        return session, wire
 
     yield make
     for sender in senders:
@@ -64,11 +65,11 @@ async def opened():
     await asyncio.gather(*senders, return_exceptions=True)
 
 
-async def sent(session, socket):
+async def sent(session, wire):
     """What has been sent once the sender is idle, texts parsed."""
-    while session._queue or session._wake.is_set():
+    while session._queue or session._wake.is_set() or wire.is_sending:
         await asyncio.sleep(0)
-    return [json.loads(frame) if isinstance(frame, str) else frame for frame in socket.sent]
+    return [json.loads(frame) if isinstance(frame, str) else frame for frame in wire.sent]
 
 
 def text(number):
@@ -76,41 +77,41 @@ def text(number):
 
 
 async def test_frames_go_out_in_order(opened):
-    session, socket = opened()
+    session, wire = opened()
     session.send(text(1))
     session.send_frame(PREVIEW)
     session.send(text(2))
-    assert await sent(session, socket) == [json.loads(text(1).text), PREVIEW, json.loads(text(2).text)]
+    assert await sent(session, wire) == [json.loads(text(1).text), PREVIEW, json.loads(text(2).text)]
 
 
 async def test_a_client_that_negotiated_gets_type_4_and_another_one_type_1(opened):
-    session, socket = opened()
+    session, wire = opened()
     session.send_frame(PREVIEW)
-    assert await sent(session, socket) == [PREVIEW]
-    plain, its_socket = opened(flags={})
+    assert await sent(session, wire) == [PREVIEW]
+    plain, its_wire = opened(flags={})
     plain.send_frame(PREVIEW)
     plain.send(text(1))
-    told = await sent(plain, its_socket)
+    told = await sent(plain, its_wire)
     assert told[0] == frames.preview_frame(b"pixels", "image/jpeg")
 
 
 async def test_other_binary_frames_pass_as_they_are(opened):
-    session, socket = opened(flags={})
+    session, wire = opened(flags={})
     progress_text = frames.progress_text_frame(frames.ProgressText("9", "half", None))
     session.send_frame(progress_text)
-    assert await sent(session, socket) == [progress_text]
+    assert await sent(session, wire) == [progress_text]
 
 
 async def test_a_broken_frame_is_dropped(opened):
-    session, socket = opened(flags={})
+    session, wire = opened(flags={})
     session.send_frame(b"\0\0\0\x04\xff\xff\xff\xff")
     session.send(text(1))
-    assert len(await sent(session, socket)) == 1
+    assert len(await sent(session, wire)) == 1
 
 
-async def fill(session, socket, count):
+async def fill(session, wire, count):
     """Puts frames into the queue of a client that takes none: one is on its way, the rest wait."""
-    socket.gate.clear()
+    wire.gate.clear()
     session.send(text(0))
     while session._queue:
         await asyncio.sleep(0)
@@ -119,26 +120,26 @@ async def fill(session, socket, count):
 
 
 async def test_previews_are_dropped_when_the_queue_is_full_and_texts_are_not(opened):
-    session, socket = opened(queue_frames=16)
-    await fill(session, socket, 15)
+    session, wire = opened(queue_frames=16)
+    await fill(session, wire, 15)
     for _ in range(5):
         session.send_frame(PREVIEW)
     assert session.dropped_previews == 4
-    socket.gate.set()
-    told = await sent(session, socket)
+    wire.gate.set()
+    told = await sent(session, wire)
     assert [frame["data"]["number"] for frame in told if isinstance(frame, dict)] == list(range(16))
     assert told[-1] == PREVIEW
-    assert socket.closed_with is None
+    assert wire.closed_with is None
 
 
 @pytest.mark.parametrize("last", ["text", "result"])
 async def test_a_client_that_has_no_room_for_what_counts_is_sent_away(opened, last):
-    session, socket = opened(queue_frames=16)
-    await fill(session, socket, 16)
-    assert socket.closed_with is None
+    session, wire = opened(queue_frames=16)
+    await fill(session, wire, 16)
+    assert wire.closed_with is None
     session.send(text(99)) if last == "text" else session.send_frame(RESULT)
-    await socket.cut.wait()
-    assert socket.closed_with == WSCloseCode.TRY_AGAIN_LATER == 1013
+    await wire.was_cut.wait()
+    assert wire.closed_with == WSCloseCode.TRY_AGAIN_LATER == 1013
     assert not session._queue, "nothing is kept for it"
     session.send(text(100))
     assert not session._queue
@@ -146,16 +147,16 @@ async def test_a_client_that_has_no_room_for_what_counts_is_sent_away(opened, la
 
 async def test_a_client_that_does_not_even_take_its_close_is_cut(opened, monkeypatch):
     monkeypatch.setattr(sessions, "FAREWELL_SECONDS", 0.01)
-    session, socket = opened(queue_frames=16)
-    socket.takes_close = False
-    await fill(session, socket, 17)
-    await socket.cut.wait()
-    assert socket.closed is False
+    session, wire = opened(queue_frames=16)
+    wire.takes_close = False
+    await fill(session, wire, 17)
+    await wire.was_cut.wait()
+    assert wire.is_open
 
 
 async def test_the_bound_is_in_bytes_too(opened):
-    session, socket = opened(queue_bytes=65_536)
-    await fill(session, socket, 1)
+    session, wire = opened(queue_bytes=65_536)
+    await fill(session, wire, 1)
     big = frames.preview_frame_with_metadata(b"x" * 65_000, METADATA)
     session.send_frame(big)
     session.send_frame(big)
@@ -164,20 +165,20 @@ async def test_the_bound_is_in_bytes_too(opened):
 
 async def test_one_frame_above_the_bound_passes_alone(opened):
     """A picture may be larger than the whole queue."""
-    session, socket = opened(queue_bytes=65_536)
+    session, wire = opened(queue_bytes=65_536)
     big = frames.preview_frame_with_metadata(b"x" * 200_000, METADATA | {"image_type": "image/png"})
     session.send_frame(big)
-    assert await sent(session, socket) == [big]
+    assert await sent(session, wire) == [big]
 
 
 async def test_statuses_are_coalesced_and_the_last_value_is_always_sent(opened):
-    session, socket = opened(status_per_second=20)
+    session, wire = opened(status_per_second=20)
     for remaining in range(100, -1, -1):
         session.send_status(remaining)
     values = []
     while 0 not in values:
         await asyncio.sleep(0)
-        told = await sent(session, socket)
+        told = await sent(session, wire)
         values = [frame["data"]["status"]["exec_info"]["queue_remaining"] for frame in told]
     assert values[0] == 100
     assert values[-1] == 0
@@ -185,9 +186,9 @@ async def test_statuses_are_coalesced_and_the_last_value_is_always_sent(opened):
 
 
 async def test_a_status_after_a_pause_goes_out_at_once(opened):
-    session, socket = opened(status_per_second=1000)
+    session, wire = opened(status_per_second=1000)
     session.send_status(3)
-    assert len(await sent(session, socket)) == 1
+    assert len(await sent(session, wire)) == 1
 
 
 async def test_an_ended_session_leaves_no_timer(opened):
@@ -200,18 +201,18 @@ async def test_an_ended_session_leaves_no_timer(opened):
 
 
 async def test_a_picture_without_metadata_follows_its_progress(opened):
-    session, socket = opened(flags={})
+    session, wire = opened(flags={})
     session.send_frame(PREVIEW)
     session.send(messages.make("progress", {"value": 1}))
-    told = await sent(session, socket)
+    told = await sent(session, wire)
     assert [frame["type"] if isinstance(frame, dict) else "preview" for frame in told] == ["progress", "preview"]
 
 
 async def test_an_end_is_reported_once_it_is_with_the_socket(opened):
-    session, socket = opened()
+    session, wire = opened()
     ends = []
     session.on_end_sent = lambda end: ends.append(end.data["prompt_id"])
-    socket.gate.clear()
+    wire.gate.clear()
     for job_id in ("a", "b"):
         session.send(messages.execution_start(job_id, 1))
         session.send(messages.executing("9", job_id))
@@ -219,17 +220,17 @@ async def test_an_end_is_reported_once_it_is_with_the_socket(opened):
     while len(session._queue) == 6:
         await asyncio.sleep(0)
     assert ends == [], "the first frame is stuck"
-    socket.gate.set()
-    assert len(await sent(session, socket)) == 6
+    wire.gate.set()
+    assert len(await sent(session, wire)) == 6
     assert ends == ["a", "b"]
 
 
 async def test_an_end_that_was_not_sent_is_not_reported(opened):
-    session, socket = opened()
+    session, wire = opened()
     ends = []
     session.on_end_sent = ends.append
     session.send(messages.executing(None, "a"))
     assert [message.type for message in session.unsent()] == ["executing"]
     session.send(messages.executing("9", "b"))
-    assert len(await sent(session, socket)) == 1
+    assert len(await sent(session, wire)) == 1
     assert ends == []
