@@ -61,6 +61,7 @@ class Estimates:
 
     def __init__(self) -> None:
         self._averages: OrderedDict[str, Average] = OrderedDict()
+        self._given: dict[tuple[Profile, Models], Estimate] = {}  # until something is learned: most ask for the same
         self.changed: set[str] = set()
         self.forgotten: set[str] = set()
 
@@ -72,6 +73,14 @@ class Estimates:
 
     def estimate(self, profile: Profile, models: Models) -> Estimate:
         """What such a job will take at speed 1 with everything loaded."""
+        known = self._given.get((profile, models))
+        if known is None:
+            if len(self._given) >= KINDS_MOST:
+                self._given.clear()
+            known = self._given[profile, models] = self._estimate(profile, models)
+        return known
+
+    def _estimate(self, profile: Profile, models: Models) -> Estimate:
         best: tuple[Average, float] | None = None
         for key, size in _keys(profile, models):
             average = self._averages.get(key)
@@ -94,6 +103,7 @@ class Estimates:
 
     def put(self, key: str, average: Average) -> None:
         """As it was stored."""
+        self._given.clear()
         self._averages[key] = average
         while len(self._averages) > KINDS_MOST:
             gone, _ = self._averages.popitem(last=False)
@@ -105,6 +115,7 @@ class Estimates:
         return self._averages.get(key)
 
     def _add(self, key: str, value: float) -> None:
+        self._given.clear()
         known = self._averages.get(key)
         if known is None:
             self.put(key, Average(value))

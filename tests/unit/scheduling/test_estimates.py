@@ -101,3 +101,17 @@ def test_loaders_give_out_models_and_choose_files():
         False,
         False,
     ]
+
+
+def test_what_was_asked_before_is_told_by_what_has_been_learned_since():
+    estimates, profile = Estimates(), Profile("kind", 1.0)
+    assert estimates.estimate(profile, frozenset()).count == 0
+    estimates.learn(profile, frozenset(), 4.0)
+    assert estimates.estimate(profile, frozenset()).seconds == pytest.approx(4.0)
+    for _ in range(100):
+        estimates.learn(profile, frozenset(), 8.0)
+    assert estimates.estimate(profile, frozenset()).seconds == pytest.approx(8.0)
+    again = Estimates()
+    again.estimate(profile, frozenset())
+    again.put("", estimates.get(""))
+    assert again.estimate(profile, frozenset()).seconds == pytest.approx(8.0)
