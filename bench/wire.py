@@ -121,12 +121,14 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one load measured. ``seconds`` are the latencies, sorted; ``rate`` is answers per second."""
+    """What one load measured. ``seconds`` are the latencies, sorted; ``rate`` is answers per second; ``began`` is when
+    the first request was sent, in seconds since the epoch."""
 
     rate: float
     seconds: list[float]
     statuses: dict[str, int]
     bytes_per_second: float
+    began: float
 
     def quantile(self, q: float) -> float:
         """In seconds."""
@@ -155,7 +157,7 @@ async def load(port: int, requests: list[bytes], folder: Path, connections: int,
         raise RuntimeError(found["error"])
     if set(found["statuses"]) != {"200"}:
         raise RuntimeError(f"answers by their status: {found['statuses']}")
-    return Measured(found["rate"], found["seconds"], found["statuses"], found["bytes_per_second"])
+    return Measured(found["rate"], found["seconds"], found["statuses"], found["bytes_per_second"], found["began"])
 
 
 def _read(path: Path) -> list[bytes]:
@@ -168,7 +170,7 @@ def _read(path: Path) -> list[bytes]:
 
 
 async def _main(port: int, requests: list[bytes], connections: int, rate: float) -> dict[str, Any]:
-    work = Work(requests, connections, rate)
+    began, work = time.time(), Work(requests, connections, rate)
     total = len(requests)
     loop = asyncio.get_running_loop()
     for _ in range(connections):
@@ -183,6 +185,7 @@ async def _main(port: int, requests: list[bytes], connections: int, rate: float)
         "seconds": sorted(work.seconds[skipped:]),
         "statuses": work.statuses,
         "bytes_per_second": work.bytes * (1 - WARM_UP) / took,
+        "began": began,
         "error": None,
     }
 
