@@ -141,12 +141,11 @@ def detail(entry: Mapping[str, Any], prompt_id: str) -> dict[str, Any]:
 
 def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
     """The answer of `GET /api/jobs`. Equal rows stay in the order given: running, pending, then ended in order."""
-    chosen = [
-        row
-        for row in rows
-        if (query.statuses is None or row["status"] in query.statuses)
-        and (query.workflow_id is None or row.get("workflow_id") == query.workflow_id)
-    ]
+    chosen = list(rows)
+    if query.statuses is not None:
+        chosen = [row for row in chosen if row["status"] in query.statuses]
+    if query.workflow_id is not None:
+        chosen = [row for row in chosen if row.get("workflow_id") == query.workflow_id]
     end = None if query.limit is None else query.offset + query.limit
     shown = _in_order(chosen, query)[query.offset : end]
     return {

@@ -12,6 +12,7 @@ from gateway.comfyui.messages import Message
 from gateway.comfyui.outputs import OutputFile
 from gateway.jobs.changes import NONE as NO_CHANGES
 from gateway.jobs.content import Content
+from gateway.jobs.deflate import Part
 from gateway.jobs.hooks import Hook
 from gateway.jobs.states import OPEN_ATTEMPTS, AttemptState, JobState
 from gateway.scheduling.lanes import Lane
@@ -145,6 +146,7 @@ class Job:
     changes: bytes = NO_CHANGES
     sealed: bytes | None = None
     workflow_id: str | None = None  # ``extra_pnginfo.workflow.id``, which /api/jobs filters by
+    listed: Part | None = None  # its item of /queue, compressed, once somebody has asked for it
     _row: dict[str, Any] | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,7 @@ from gateway.jobs.history import History
 from gateway.jobs.job import Attempt, Job
 from gateway.jobs.learning import Learner
 from gateway.jobs.listeners import JobListener
+from gateway.jobs.listing import QueueListing
 from gateway.jobs.owners import HOUSE
 from gateway.jobs.receivers import Receivers
 from gateway.jobs.reconcile import Reconciler
@@ -169,11 +170,10 @@ class Jobs:
 
     # what clients see
 
-    def queue(self, owner: str | None) -> bytes:
-        """``GET /queue`` as JSON: what runs, and what waits in its order, the gateway's and the runners' together."""
-        running = b",".join(queue_item(job) for job in self.live(owner, JobState.RUNNING))
-        pending = b",".join(queue_item(job) for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING))
-        return b'{"queue_running":[' + running + b'],"queue_pending":[' + pending + b"]}"
+    def queue(self, owner: str | None) -> QueueListing:
+        """``GET /queue``: what runs, and what waits in its order, the gateway's and the runners' together."""
+        pending = self.live(owner, JobState.DISPATCHED, JobState.PENDING)
+        return QueueListing(self.live(owner, JobState.RUNNING), pending)
 
     def live(self, owner: str | None, *states: JobState) -> list[Job]:
         """An owner's jobs in these states, or every client's."""
@@ -191,8 +191,8 @@ class Jobs:
         """``GET /api/jobs``. A place in the queue is told of those rows only that are shown."""
         answer = jobs_api.select(self.rows(owner), query)
         if any(row["status"] == jobs_api.PENDING for row in answer["jobs"]):
-            places = self._places()
             shown = [job for row in answer["jobs"] if (job := self.registry.get(row["id"])) is not None]
+            places = self._places(job.id for job in shown)
             expected = self.dispatcher.expected(shown)
             answer["jobs"] = [_placed(row, places.get(row["id"]), expected.get(row["id"])) for row in answer["jobs"]]
         return answer
@@ -219,7 +219,7 @@ class Jobs:
         job = self.job(job_id, owner)
         if job is None:
             return None
-        return _placed(_row(job), self._places().get(job_id), self.dispatcher.expected([job]).get(job_id))
+        return _placed(_row(job), self.place(job_id), self.dispatcher.expected([job]).get(job_id))
 
     def unpromised(self, job_id: str) -> bool:
         """Nobody outside has been promised this job: refused by every runner, it leaves no trace, instead of failing.
@@ -238,13 +238,14 @@ class Jobs:
 
     def place(self, job_id: str) -> int | None:
         """A job's place in the pool's queue, from 1; None unless it waits."""
-        return self._places().get(job_id)
+        return self._places([job_id]).get(job_id)
 
-    def _places(self) -> dict[str, int]:
-        """The places in the pool's queue, from 1, of all jobs that have not begun: whoever waits is told how many are
+    def _places(self, job_ids: Iterable[str]) -> dict[str, int]:
+        """The places in the pool's queue, from 1, of those jobs that have not begun: whoever waits is told how many are
         before it, and not whose they are."""
+        wanted = set(job_ids)
         due = (job for job in self.registry.due() if job.owner != HOUSE)
-        return {job.id: place for place, job in enumerate(due, start=1)}
+        return {job.id: place for place, job in enumerate(due, start=1) if job.id in wanted}
 
     def told(self, job_id: str) -> None:
         """The end of a job is with its client's socket: it is not told again after a restart."""
@@ -275,11 +276,11 @@ class Jobs:
             self._endings.lost(attempt, reason)
         self.dispatcher.schedule()
 
-    async def runner_message(self, runner: Runner, message: Message) -> None:
+    def runner_message(self, runner: Runner, message: Message) -> Awaitable[None] | None:
         """See RunnerObserver."""
         if prompt_id_of(message) is not None:  # what custom nodes send by themselves is no sign of the worker
             self._watchdog.told(runner.name)
-        await self._hearing.message(runner, message)
+        return self._hearing.message(runner, message)
 
     async def runner_binary(self, runner: Runner, frame: bytes) -> None:
         """See RunnerObserver."""
@@ -298,17 +299,6 @@ class Jobs:
             await reconcile(runner)
         except StorageError as error:
             log.error("runner.not_reconciled", runner=runner.name, reason=str(error))
-
-
-def queue_item(job: Job) -> bytes:
-    """A job as an item of ``GET /queue``, put together from what is JSON already; its shape is history.queue_item's."""
-    head = json_text.dumps([job.number, job.id]).encode()
-    extra_data = job.content.extra_data_json
-    if job.client_id is not None:
-        client_id = b'"client_id":' + json_text.dumps(job.client_id).encode() + b"}"
-        extra_data = extra_data[:-1] + (b"," if len(extra_data) > len(b"{}") else b"") + client_id
-    outputs = json_text.dumps(job.outputs_to_execute).encode()
-    return b"%b,%b,%b,%b]" % (head[:-1], job.content.prompt_json, extra_data, outputs)
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from operator import attrgetter
 
 import structlog
 
@@ -27,6 +28,7 @@ from gateway.storage.database import Database
 log = structlog.get_logger(__name__)
 
 VISIBLE = frozenset({JobState.PENDING, JobState.DISPATCHED, JobState.RUNNING})
+_IN_ORDER = attrgetter("number", "seq")  # of jobs
 
 
 class Registry:
@@ -145,13 +147,8 @@ class Registry:
         """Jobs in these states, of an owner or of everyone (the gateway too): in the order of their numbers."""
         if owner is not None:
             return self._shown_of(owner, states)
-        found = [self._jobs[waiting.job_id] for waiting in self.waiting] if JobState.PENDING in states else []
-        if JobState.PENDING in states and len(found) < len(self._in_state[JobState.PENDING]):
-            found += [job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting]
-        for state in states:
-            if state is not JobState.PENDING:
-                found += self._in_state[state].values()
-        found.sort(key=lambda job: (job.number, job.seq))  # nearly in order already
+        found = [job for state in states for job in self._in_state[state].values()]
+        found.sort(key=_IN_ORDER)  # nearly in order already
         return found
 
     def _shown_of(self, owner: str, states: tuple[JobState, ...]) -> list[Job]:
@@ -160,13 +157,13 @@ class Registry:
             found = [job for job in self._owners.jobs_of(owner) if job.state in states]
         else:
             found = [job for state in states for job in self._in_state[state].values() if job.owner == owner]
-        found.sort(key=lambda job: (job.number, job.seq))
+        found.sort(key=_IN_ORDER)
         return found
 
     def due(self) -> Iterator[Job]:
         """The jobs that have not begun, in the order in which they are due: those that runners hold, then those in the
         line, then those that stand aside."""
-        yield from sorted(self._in_state[JobState.DISPATCHED].values(), key=lambda job: (job.number, job.seq))
+        yield from sorted(self._in_state[JobState.DISPATCHED].values(), key=_IN_ORDER)
         yield from (self._jobs[waiting.job_id] for waiting in self.waiting)
         if len(self.waiting) < len(self._in_state[JobState.PENDING]):
             yield from (job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting)

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.access.callers import Caller, caller_of
 from gateway.access.token import MANAGE
-from gateway.api import answers
+from gateway.api import answers, pieces
 from gateway.api.others import note_others
 from gateway.api.pools import pool_of
 from gateway.api.services import Services, services
@@ -20,13 +20,19 @@ from gateway.jobs.states import JobState
 from gateway.runners.errors import RunnerError
 from gateway.runners.runner import Runner
 
+COMPRESSED_FROM = 32  # jobs
+
 log = structlog.get_logger(__name__)
 
 
-async def get_queue(request: web.Request) -> web.Response:
-    """What runs and what waits (ComfyUI server.py get_queue)."""
-    rooms, caller = services(request), caller_of(request)
-    return answers.json_bytes(rooms.jobs.queue(caller.within))
+async def get_queue(request: web.Request) -> web.StreamResponse:
+    """What runs and what waits (ComfyUI server.py get_queue); a long queue compressed, where that is accepted."""
+    listing = services(request).jobs.queue(caller_of(request).within)
+    headers: dict[str, str] = {hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    if len(listing) >= COMPRESSED_FROM and "deflate" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
+        headers[hdrs.CONTENT_ENCODING] = "deflate"
+        return await pieces.send(request, await listing.deflated(), headers)
+    return await pieces.send(request, listing.pieces(), headers)
 
 
 async def post_queue(request: web.Request) -> web.Response:
