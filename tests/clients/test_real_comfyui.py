@@ -75,7 +75,9 @@ async def keep_busy(pool: RealPool, client: Client) -> list[str]:
         picture_graph(new_color(), new_prefix(), probe=True, steps=1000, seconds=LONG_SECONDS) for _ in range(capacity)
     ]
     ids = [await client.submit(graph) for graph in graphs]
-    await pool.until(lambda: len(json.loads(b"".join(pool.rooms.jobs.queue(None).pieces()))["queue_running"]) == len(pool.urls))
+    await pool.until(
+        lambda: len(json.loads(b"".join(pool.rooms.jobs.queue(None).pieces()))["queue_running"]) == len(pool.urls)
+    )
     running = {item[1] for item in json.loads(b"".join(pool.rooms.jobs.queue(None).pieces()))["queue_running"]}
     return [prompt_id for prompt_id in ids if prompt_id in running]
 
