@@ -41,7 +41,7 @@ class Follower:
         self._endings = endings
         self.on_message: Callable[[Attempt, Message], None] = lambda _attempt, _message: None
         self._early: dict[str, deque[Message]] = {}
-        self._in_order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._in_order: defaultdict[str, _Order] = defaultdict(_Order)
 
     def heard(self, runner: Runner, message: Message) -> None:
         """A text frame has come, and is yet to be gone through: by an end, the runner's slot is free."""
@@ -50,21 +50,35 @@ class Follower:
             if attempt is not None and self._registry.has_run(attempt):
                 self._endings.on_slot_free()
 
+    def at_once(self, runner: Runner, message: Message) -> bool:
+        """A text frame from a runner's link, unless something may have to be waited for: returns whether it was gone
+        through. Nearly all are."""
+        if is_followed_by_a_commit(message) or not self._in_order[runner.name].is_free:
+            return False
+        attempt = self._attempt_of(runner, message)
+        if attempt is not None:
+            self._told(attempt, message)
+        return True
+
     async def message(self, runner: Runner, message: Message) -> None:
         """A text frame from a runner's link. Raises StorageError."""
         async with self._in_order[runner.name]:
-            await self._message(runner, message)
+            attempt = self._attempt_of(runner, message)
+            if attempt is not None:
+                await self._of_attempt(runner, attempt, message)
 
-    async def _message(self, runner: Runner, message: Message) -> None:
+    def _attempt_of(self, runner: Runner, message: Message) -> Attempt | None:
+        """The attempt that a message is about; None where it changes none, and has been dealt with."""
         runner_prompt_id = messages.prompt_id_of(message)
         if runner_prompt_id is None:
             self._unattributed(runner, message)
-            return
+            return None
         attempt = self._registry.attempt(runner.name, runner_prompt_id)
         if attempt is None:
             self._keep_early(runner, message)
-        elif not attempt.is_closing:
-            await self._of_attempt(runner, attempt, message)
+        elif attempt.is_closing:
+            return None
+        return attempt
 
     async def binary(self, runner: Runner, frame: bytes) -> None:
         """A binary frame from a runner's link: a preview with its job's id, or one that belongs to the running job."""
@@ -94,37 +108,49 @@ class Follower:
                     await self._of_attempt(runner, attempt, message)
 
     async def _of_attempt(self, runner: Runner, attempt: Attempt, message: Message) -> None:
+        if _is_the_last(message):
+            attempt.ahead_since = None
+            self.on_message(attempt, message)
+            await self._ended(runner, attempt)
+        elif message.type == "executed":
+            await self._output(attempt, message)
+        else:
+            self._told(attempt, message)
+
+    def _told(self, attempt: Attempt, message: Message) -> None:
+        """What is neither an output nor the last."""
         attempt.ahead_since = None
         self.on_message(attempt, message)
         if messages.is_terminal(message):
             attempt.terminal = messages.with_prompt_id(message, attempt.job.id)
             return
-        if _is_the_last(message):
-            await self._ended(runner, attempt)
-            return
+        self._begun(attempt, message)
+        self._tell(attempt, messages.with_prompt_id(message, attempt.job.id))
+
+    async def _output(self, attempt: Attempt, message: Message) -> None:
+        attempt.ahead_since = None
+        self.on_message(attempt, message)
+        self._begun(attempt, message)
+        if not _tells_whether_fresh(attempt.job.live, message):
+            attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
+            return  # told with the end, when the runner's history says which nodes were cached
+        try:
+            told = await self._executed(attempt, messages.with_prompt_id(message, attempt.job.id))
+        except StorageError:  # the end tells it, also where the runner's history cannot be had by then
+            attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
+            raise
+        if attempt.is_open:  # else lost meanwhile; or ended, and told by whoever ended it from the runner's history
+            self._tell(attempt, told)
+
+    def _begun(self, attempt: Attempt, message: Message) -> None:
         self._registry.started(attempt)
         if attempt.job.live.start is None and message.type != "execution_start":
-            self._tell_start(attempt)
-        told = messages.with_prompt_id(message, attempt.job.id)
-        if message.type == "executed":
-            if not _tells_whether_fresh(attempt.job.live, message):
-                attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
-                return  # told with the end, when the runner's history says which nodes were cached
-            try:
-                told = await self._executed(attempt, told)
-            except StorageError:  # the end tells it, also where the runner's history cannot be had by then
-                attempt.untold[str(message.data.get("node"))] = outputs.strip_asset_ids(message.data.get("output"))
-                raise
-            if not attempt.is_open:
-                return  # lost meanwhile; or ended, and whoever ended it tells the output from the runner's history
-        self._remember(attempt, told)
-        self._registry.listener.job_message(attempt.job, told)
+            # The link was not there when the job began; to a client, what comes first is the start.
+            self._tell(attempt, messages.execution_start(attempt.job.id, attempt.started_at or 0))
 
-    def _tell_start(self, attempt: Attempt) -> None:
-        """The link was not there when the job began; to a client, what comes first is the start."""
-        start = messages.execution_start(attempt.job.id, attempt.started_at or 0)
-        self._remember(attempt, start)
-        self._registry.listener.job_message(attempt.job, start)
+    def _tell(self, attempt: Attempt, message: Message) -> None:
+        self._remember(attempt, message)
+        self._registry.listener.job_message(attempt.job, message)
 
     async def _executed(self, attempt: Attempt, message: Message) -> Message:
         """The files of an output under their public names, without the ids that only the runner knows."""
@@ -207,6 +233,30 @@ class Follower:
         )
         if waiting_for_answer:
             self._early.setdefault(runner.name, deque(maxlen=EARLY_MOST)).append(message)
+
+
+class _Order:
+    """One after the other: ``async with``. It is free if nobody is in it, and nobody waits for it either."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._count = 0  # of those that are in it, or wait for it
+
+    @property
+    def is_free(self) -> bool:
+        return not self._count
+
+    async def __aenter__(self) -> None:
+        self._count += 1
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            self._count -= 1
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._count -= 1
+        self._lock.release()
 
 
 def is_followed_by_a_commit(message: Message) -> bool:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 import structlog
 
 from gateway.comfyui.messages import Message
-from gateway.jobs.follow import Follower, is_followed_by_a_commit
+from gateway.jobs.follow import Follower
 from gateway.runners.runner import Runner
 from gateway.storage.errors import StorageError
 
@@ -62,15 +63,14 @@ class Hearing:
         self._lines: dict[str, _Line] = {}
         self._is_open = True
 
-    async def message(self, runner: Runner, message: Message) -> None:
-        """A text frame from a runner's link."""
+    def message(self, runner: Runner, message: Message) -> Awaitable[None] | None:
+        """A text frame from a runner's link. Returns what is to be awaited before the next one, if anything is."""
         if not self._is_open:
-            return
+            return None
         self._follower.heard(runner, message)
-        if runner.name not in self._lines and not is_followed_by_a_commit(message):
-            await self._followed(runner, message)
-        else:
-            await self._stand(runner, message)
+        if runner.name not in self._lines and self._follower.at_once(runner, message):
+            return None
+        return self._stand(runner, message)
 
     async def binary(self, runner: Runner, frame: bytes) -> None:
         """A binary frame from a runner's link."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from collections.abc import Awaitable
 from typing import Protocol
 
 import aiohttp
@@ -38,8 +39,8 @@ class LinkListener(Protocol):
     async def link_not_opened(self, reason: str) -> None:
         """A try to connect has failed; the link tries again."""
 
-    async def link_message(self, message: Message) -> None:
-        """A text frame."""
+    def link_message(self, message: Message) -> Awaitable[None] | None:
+        """A text frame. What is returned is awaited before the next one; None, so that a flood costs no coroutines."""
 
     async def link_binary(self, frame: bytes) -> None:
         """A binary frame."""
@@ -138,7 +139,8 @@ class Link:
                 self.is_open = opened = True
                 await self._listener.link_opened()
                 for message in backlog:
-                    await self._listener.link_message(message)
+                    if (rest := self._listener.link_message(message)) is not None:
+                        await rest
                 await self._follow(socket)
                 reason = f"closed by the runner (code {socket.close_code})"
         except TimeoutError:
@@ -187,8 +189,8 @@ class Link:
         async for frame in socket:
             if frame.type is aiohttp.WSMsgType.TEXT:
                 message = messages.parse(frame.data)
-                if message is not None:
-                    await self._listener.link_message(message)
+                if message is not None and (rest := self._listener.link_message(message)) is not None:
+                    await rest
             elif frame.type is aiohttp.WSMsgType.BINARY:
                 await self._listener.link_binary(frame.data)
             else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -95,8 +96,8 @@ class RunnerObserver(Protocol):
     async def runner_checked(self, runner: Runner) -> None:
         """A health check went well: the time to compare what the runner holds with what it should."""
 
-    async def runner_message(self, runner: Runner, message: Message) -> None:
-        """A text frame came."""
+    def runner_message(self, runner: Runner, message: Message) -> Awaitable[None] | None:
+        """A text frame came. What is returned is awaited before the next one."""
 
     async def runner_binary(self, runner: Runner, frame: bytes) -> None:
         """A binary frame came."""
@@ -286,13 +287,13 @@ class Runner:
         if self.health.state is RunnerState.CONNECTING:
             self._turn(RunnerState.CONNECTING, f"link: {reason}")
 
-    async def link_message(self, message: Message) -> None:
+    def link_message(self, message: Message) -> Awaitable[None] | None:
         """See LinkListener."""
         if message.type == "status":
             info = message.data.get("status", {}).get("exec_info", {})
             self.queue_remaining = int(info.get("queue_remaining", self.queue_remaining))
-            return
-        await self._observer.runner_message(self, message)
+            return None
+        return self._observer.runner_message(self, message)
 
     async def link_binary(self, frame: bytes) -> None:
         """See LinkListener."""

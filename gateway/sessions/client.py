@@ -85,7 +85,10 @@ class Client:
 
     def hear(self, job_id: str, frame: Frame) -> None:
         """A frame of one of its jobs comes. Progress texts are in the long form, with the job's id."""
-        self._tell([frame] if self._focus is None else self._focus.hear(job_id, frame))
+        if self._focus is None:
+            self._tell_one(frame)
+        else:
+            self._tell(self._focus.hear(job_id, frame))
 
     def lost(self, job_id: str) -> None:
         """The job's runner is gone; the job will begin anew, or be ended."""
@@ -123,15 +126,20 @@ class Client:
 
     def _tell(self, told: Iterable[Frame]) -> None:
         for frame in told:
-            if self.session is not None and self.session.is_too_slow:
-                self.left(self.session)
-            if self.session is None:
-                if isinstance(frame, Message) and outlives_absence(frame):
-                    self._missed.append(frame)
-            elif isinstance(frame, Message):
-                self.session.send(frame)
-            else:
-                self.session.send_frame(in_form_for(self.session, frame))
+            self._tell_one(frame)
+
+    def _tell_one(self, frame: Frame) -> None:
+        session = self.session
+        if session is not None and session.is_too_slow:
+            self.left(session)
+            session = None
+        if session is None:
+            if isinstance(frame, Message) and outlives_absence(frame):
+                self._missed.append(frame)
+        elif isinstance(frame, Message):
+            session.send(frame)
+        else:
+            session.send_frame(in_form_for(session, frame))
 
 
 def outlives_absence(message: Message) -> bool:

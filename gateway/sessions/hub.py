@@ -127,9 +127,11 @@ class Hub:
         if key is None:
             self.followers.message(job, message)
             return
-        if key not in self._clients and not outlives_absence(message):
-            return
-        client = self._client(key)
+        client = self._clients.get(key)
+        if client is None:
+            if not outlives_absence(message):
+                return
+            client = self._client(key)
         client.hear(job.id, message)
         if client.session is None and outlives_absence(message):
             self._is_away(key)

@@ -43,6 +43,7 @@ class Session:
         self.owner = owner
         self.flags: dict[str, object] = {}
         self.server_flags: dict[str, object] = {}  # as announced to this client
+        self.is_too_slow = False  # given up: what is sent from then on is lost, and the socket about to close
         self.dropped_previews = 0
         self.on_sent: Callable[[], None] = lambda: None  # called when the client has taken more
         self.on_end_sent: Callable[[Message], None] = lambda _end: None  # the last message of a job is with the socket
@@ -53,7 +54,6 @@ class Session:
         self._ends: deque[Message] = deque()  # of the queued messages those that are the last of their jobs
         self._bytes = 0
         self._wake = asyncio.Event()
-        self._overflowed = False
         self._unsent: list[Message] = []
         self._farewell: asyncio.Task[None] | None = None
         self._held: bytes | None = None  # a preview that waits for its `progress`
@@ -66,11 +66,6 @@ class Session:
     def wants_metadata(self) -> bool:
         """True when the client has negotiated previews that name their job and node (type 4)."""
         return bool(self.flags.get("supports_preview_metadata"))
-
-    @property
-    def is_too_slow(self) -> bool:
-        """True when it has been given up: what is sent from then on is lost, and the socket about to close."""
-        return self._overflowed
 
     def unsent(self) -> list[Message]:
         """The text messages that wait, or waited when it was given up; they are no longer sent by this socket."""
@@ -143,7 +138,7 @@ class Session:
     # the queue
 
     def _put(self, frame: str | bytes, *, droppable: bool) -> None:
-        if self._overflowed:
+        if self.is_too_slow:
             return
         size = len(frame)
         full = len(self._queue) >= self._limits.queue_frames or self._bytes + size > self._limits.queue_bytes
@@ -163,7 +158,7 @@ class Session:
     def _give_up(self) -> None:
         """The client is too slow. Its socket may be stuck in a send: it is closed beside that, and then cut."""
         log.warning("session.too_slow", sid=self.sid, frames=len(self._queue), bytes=self._bytes)
-        self._overflowed = True
+        self.is_too_slow = True
         self.traffic.too_slow += 1
         self._unsent = self.unsent()
         self._farewell = asyncio.create_task(self._close_or_cut(), name=f"farewell {self.sid}")

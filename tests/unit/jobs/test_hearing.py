@@ -40,6 +40,13 @@ async def hearing(room):
     await hearing.close()
 
 
+async def bring(hearing, runner, message):
+    """As a link does."""
+    rest = hearing.message(runner, message)
+    if rest is not None:
+        await rest
+
+
 def told_by(attempt, kind, **data):
     return messages.make(kind, {"prompt_id": attempt.runner_prompt_id, **data})
 
@@ -54,14 +61,14 @@ async def begun(room, **more):
 
 async def test_an_end_frees_its_slot_while_an_output_is_being_stored(room, hearing, disk):
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
     assert room.registry.held("gpu-0") == 1
-    await hearing.message(room.runner, told_by(attempt, "execution_success", timestamp=2))
+    await bring(hearing, room.runner, told_by(attempt, "execution_success", timestamp=2))
     assert room.registry.held("gpu-0") == 0
     assert attempt.job.state is JobState.RUNNING
     assert room.listener.types() == []
     room.finish(attempt, outputs={"9": PICTURE})
-    await hearing.message(room.runner, told_by(attempt, "executing", node=None))
+    await bring(hearing, room.runner, told_by(attempt, "executing", node=None))
     disk.is_there.set()
     await hearing.settled(room.runner)
     assert room.listener.types() == ["executed", "execution_success", "done"]
@@ -73,15 +80,15 @@ async def test_the_next_job_is_given_out_before_the_end_is_written_down(room, he
     attempt, _held, waiting = await begun(room), await room.held("b"), await room.pending("c")
     room.dispatcher.open()
     assert waiting.state is JobState.PENDING
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
-    await hearing.message(room.runner, told_by(attempt, "execution_success", timestamp=2))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "execution_success", timestamp=2))
     assert waiting.state is JobState.DISPATCHED
     assert attempt.is_open
 
 
 async def test_a_job_that_is_lost_after_it_has_run_frees_its_slot_once(room, hearing):
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "execution_success", timestamp=2))
+    await bring(hearing, room.runner, told_by(attempt, "execution_success", timestamp=2))
     room.endings.lost(attempt, "gone")
     assert room.registry.held("gpu-0") == 0
     assert attempt.job.state is JobState.PENDING
@@ -89,7 +96,7 @@ async def test_a_job_that_is_lost_after_it_has_run_frees_its_slot_once(room, hea
 
 async def test_a_branch_that_was_blocked_frees_nothing(room, hearing):
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "execution_error", exception_type="ExecutionBlocked"))
+    await bring(hearing, room.runner, told_by(attempt, "execution_error", exception_type="ExecutionBlocked"))
     assert room.registry.held("gpu-0") == 1
 
 
@@ -97,20 +104,20 @@ async def test_jobs_that_run_alone_wait_for_the_end_to_be_told(room, hearing):
     alone = Options(runs_alone=True)
     attempt, waiting = await begun(room, options=alone), await room.pending("b", options=alone)
     room.dispatcher.open()
-    await hearing.message(room.runner, told_by(attempt, "execution_success", timestamp=2))
+    await bring(hearing, room.runner, told_by(attempt, "execution_success", timestamp=2))
     assert waiting.state is JobState.PENDING
     room.finish(attempt)
-    await hearing.message(room.runner, told_by(attempt, "executing", node=None))
+    await bring(hearing, room.runner, told_by(attempt, "executing", node=None))
     await hearing.settled(room.runner)
     assert waiting.state is JobState.DISPATCHED
 
 
 async def test_what_comes_meanwhile_is_told_in_its_order(room, hearing, disk):
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
     await hearing.binary(room.runner, FRAME)
-    await hearing.message(room.runner, told_by(attempt, "progress_state", nodes={}))
-    await hearing.message(room.runner, told_by(attempt, "executing", node="10"))
+    await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
+    await bring(hearing, room.runner, told_by(attempt, "executing", node="10"))
     assert (room.listener.types(), room.listener.frames) == ([], [])
     disk.is_there.set()
     await hearing.settled(room.runner)
@@ -120,7 +127,7 @@ async def test_what_comes_meanwhile_is_told_in_its_order(room, hearing, disk):
 
 async def test_with_nothing_under_way_a_message_is_told_at_once(room, hearing):
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "progress_state", nodes={}))
+    await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
     await hearing.binary(room.runner, FRAME)
     assert room.listener.types() == ["progress_state"]
     assert room.listener.frames == [("a", FRAME)]
@@ -130,7 +137,7 @@ async def test_with_nothing_under_way_a_message_is_told_at_once(room, hearing):
 async def test_a_full_line_holds_up_the_link(room, hearing, disk, monkeypatch, bound, value):
     monkeypatch.setattr(module, bound, value)
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
     await asyncio.sleep(0)  # it is taken from the line
     for _ in range(2):
         await hearing.binary(room.runner, FRAME)
@@ -149,8 +156,8 @@ async def test_an_output_that_cannot_be_stored_holds_up_nothing(room, hearing, m
 
     attempt = await begun(room)
     monkeypatch.setattr(room.endings, "public_names", fails)
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
-    await hearing.message(room.runner, told_by(attempt, "progress_state", nodes={}))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
     await hearing.settled(room.runner)
     assert room.listener.types() == ["progress_state"]
     assert room.runner.links_reopened == 0
@@ -162,8 +169,8 @@ async def test_a_fault_costs_the_socket_and_nothing_else(room, hearing, monkeypa
 
     attempt = await begun(room)
     monkeypatch.setattr(room.endings, "public_names", fails)
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
-    await hearing.message(room.runner, told_by(attempt, "progress_state", nodes={}))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
     await hearing.settled(room.runner)
     assert room.listener.types() == ["progress_state"]
     assert room.runner.links_reopened == 1
@@ -171,10 +178,10 @@ async def test_a_fault_costs_the_socket_and_nothing_else(room, hearing, monkeypa
 
 async def test_after_its_close_nothing_is_heard(room, hearing, disk):
     attempt = await begun(room)
-    await hearing.message(room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
+    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
     await hearing.close()
     disk.is_there.set()
-    await hearing.message(room.runner, told_by(attempt, "progress_state", nodes={}))
+    await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
     await hearing.binary(room.runner, FRAME)
     await hearing.settled(room.runner)
     assert (room.listener.types(), room.listener.frames) == ([], [])
@@ -186,8 +193,8 @@ async def test_runners_do_not_wait_for_each_other(tmp_path, monkeypatch):
     async with jobs_room(tmp_path, PlayedRunner("gpu-0"), PlayedRunner("gpu-1")) as room:
         hearing, disk = Hearing(room.follower), Disk(room, monkeypatch)
         first, second = await begun(room), await room.running("b", "gpu-1")
-        await hearing.message(room.pool["gpu-0"], told_by(first, "executed", node="9", output=PICTURE))
-        await hearing.message(room.pool["gpu-1"], told_by(second, "progress_state", nodes={}))
+        await bring(hearing, room.pool["gpu-0"], told_by(first, "executed", node="9", output=PICTURE))
+        await bring(hearing, room.pool["gpu-1"], told_by(second, "progress_state", nodes={}))
         assert ("b", "progress_state") in room.listener.told
         assert ("a", "executed") not in room.listener.told
         disk.is_there.set()
