@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from gateway.comfyui import json_text
@@ -22,6 +23,7 @@ from gateway.storage.errors import StorageError
 LISTED_MOST = 10_000  # jobs of one owner
 LISTED_IN_ALL = 50_000  # jobs
 WARM_ENTRIES = 512  # entries kept in memory: clients ask for a job's entry right after its end
+_ROW = attrgetter("row")  # of what has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class History:
     def rows(self, owner: str | None) -> Iterator[dict[str, Any]]:
         """The /api/jobs rows of an owner's jobs, or of everyone's, oldest end first."""
         listed = self._ended if owner is None else self._of_owner.get(owner, OrderedDict())
-        return (ended.row for ended in listed.values())
+        return map(_ROW, listed.values())
 
     async def entry(self, job_id: str, owner: str | None) -> bytes | None:
         """A job's history entry as JSON; None if it has none, or is another's, or was deleted."""

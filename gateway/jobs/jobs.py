@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from contextlib import suppress
 from typing import Any
 
@@ -189,7 +189,7 @@ class Jobs:
 
     def listed(self, owner: str | None, query: JobsQuery) -> dict[str, Any]:
         """``GET /api/jobs``. A place in the queue is told of those rows only that are shown."""
-        answer = jobs_api.select(self.rows(owner), query)
+        answer = jobs_api.select(self.rows(owner, query.statuses), query)
         if any(row["status"] == jobs_api.PENDING for row in answer["jobs"]):
             shown = [job for row in answer["jobs"] if (job := self.registry.get(row["id"])) is not None]
             places = self._places(job.id for job in shown)
@@ -197,11 +197,17 @@ class Jobs:
             answer["jobs"] = [_placed(row, places.get(row["id"]), expected.get(row["id"])) for row in answer["jobs"]]
         return answer
 
-    def rows(self, owner: str | None) -> list[dict[str, Any]]:
-        """The rows of ``GET /api/jobs``: running, waiting, then ended in order; without places in the queue."""
-        running = [_row(job) for job in self.live(owner, JobState.RUNNING)]
-        pending = [job.row for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING)]
-        return [*running, *pending, *self.history.rows(owner)]
+    def rows(self, owner: str | None, statuses: Set[str] | None = None) -> list[dict[str, Any]]:
+        """The rows of ``GET /api/jobs``: running, waiting, then ended in order; without places in the queue. Those that
+        have none of these statuses may be left out."""
+        found: list[dict[str, Any]] = []
+        if statuses is None or jobs_api.IN_PROGRESS in statuses:
+            found += [_row(job) for job in self.live(owner, JobState.RUNNING)]
+        if statuses is None or jobs_api.PENDING in statuses:
+            found += [job.row for job in self.live(owner, JobState.DISPATCHED, JobState.PENDING)]
+        if statuses is None or statuses - {jobs_api.IN_PROGRESS, jobs_api.PENDING}:
+            found += self.history.rows(owner)
+        return found
 
     def running_of(self, client_id: str, owner: str) -> list[Job]:
         """The running jobs of a client."""
@@ -244,8 +250,8 @@ class Jobs:
         """The places in the pool's queue, from 1, of those jobs that have not begun: whoever waits is told how many are
         before it, and not whose they are."""
         wanted = set(job_ids)
-        due = (job for job in self.registry.due() if job.owner != HOUSE)
-        return {job.id: place for place, job in enumerate(due, start=1) if job.id in wanted}
+        due = (job_id for job_id, owner in self.registry.due() if owner != HOUSE)
+        return {job_id: place for place, job_id in enumerate(due, start=1) if job_id in wanted}
 
     def told(self, job_id: str) -> None:
         """The end of a job is with its client's socket: it is not told again after a restart."""

@@ -160,13 +160,15 @@ class Registry:
         found.sort(key=_IN_ORDER)
         return found
 
-    def due(self) -> Iterator[Job]:
-        """The jobs that have not begun, in the order in which they are due: those that runners hold, then those in the
-        line, then those that stand aside."""
-        yield from sorted(self._in_state[JobState.DISPATCHED].values(), key=_IN_ORDER)
-        yield from (self._jobs[waiting.job_id] for waiting in self.waiting)
-        if len(self.waiting) < len(self._in_state[JobState.PENDING]):
-            yield from (job for job in self._in_state[JobState.PENDING].values() if job.id not in self.waiting)
+    def due(self) -> Iterator[tuple[str, str]]:
+        """The jobs that have not begun, by id and owner, in the order in which they are due: those that runners hold,
+        then those in the line, then those that stand aside."""
+        held = sorted(self._in_state[JobState.DISPATCHED].values(), key=_IN_ORDER)
+        yield from ((job.id, job.owner) for job in held)
+        yield from ((waiting.job_id, waiting.owner) for waiting in self.waiting)
+        pending = self._in_state[JobState.PENDING]
+        if len(self.waiting) < len(pending):
+            yield from ((job.id, job.owner) for job in pending.values() if job.id not in self.waiting)
 
     # taking jobs in
 
