@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -18,6 +19,7 @@ from gateway.access.gate import Gate
 from gateway.access.limits import Limits
 from gateway.access.standing import standing_of
 from gateway.access.tokens import Tokens
+from gateway.api.connections import Connection, SlowReaders
 from gateway.api.prefix import under
 from gateway.api.routes import application
 from gateway.api.services import Services
@@ -58,6 +60,7 @@ from gateway.workflows.templates import Templates
 from gateway.workflows.workflows import Workflows
 
 CHUNK_BYTES = 64 * 1024
+BACKLOG = 128  # connections that wait to be accepted
 CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
 KEY_FILE = "gateway.key"  # in data_dir
 USERDATA_FOLDER = "userdata"  # in data_dir
@@ -229,29 +232,38 @@ async def listening(config: Config, rooms: Services, certificates: Certificates 
     """Listens, and yields the port. Without ``certificates`` those of the configuration are read.
 
     aiohttp closes a connection on which no whole request came for ``idle_seconds``: an idle one, and one whose headers
-    trickle in. Raises ConfigError: the certificate cannot be used.
+    trickle in. Raises ConfigError: the certificate cannot be used. Raises OSError: the address cannot be bound.
     """
     certificates = certificates or Certificates.of(config.tls)
-    runner = web.AppRunner(
-        application(rooms),
-        access_log=None,
-        shutdown_timeout=config.server.shutdown_seconds,
-        keepalive_timeout=config.server.idle_seconds,
-    )
+    runner = web.AppRunner(application(rooms), access_log=None, shutdown_timeout=config.server.shutdown_seconds)
     await runner.setup()
     assert runner.server is not None
     runner.server.request_factory = with_tags(runner.server.request_factory)
     if config.server.prefix:
         runner.server.request_factory = under(config.server.prefix, runner.server.request_factory)
+    readers = SlowReaders(config.server.slow_reader_seconds, rooms.meters.reader_aborted)
+    watching = asyncio.create_task(readers.watch(), name="slow readers")
+    connection = partial(
+        Connection, readers, runner.server, access_log=None, keepalive_timeout=config.server.idle_seconds
+    )
     try:
-        context = certificates.context if certificates is not None else None
-        site = web.TCPSite(runner, config.server.host, config.server.port, ssl_context=context)
-        await site.start()
-        yield int(runner.addresses[0][1])
+        listener = await asyncio.get_running_loop().create_server(
+            connection,
+            config.server.host,
+            config.server.port,
+            ssl=certificates.context if certificates is not None else None,
+            backlog=BACKLOG,
+        )
+        try:
+            yield int(listener.sockets[0].getsockname()[1])
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(rooms.hub.close(), CLOSING_SECONDS)
+            listener.close()
     finally:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(rooms.hub.close(), CLOSING_SECONDS)
         await runner.cleanup()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 def _show(first_admin: str | None) -> None:

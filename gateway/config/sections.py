@@ -24,9 +24,10 @@ from gateway.config.values import (
 class ServerConfig(Section):
     """Where the gateway listens. `max_upload_size` in bytes holds for every request body, as in ComfyUI;
     `shutdown_seconds` is how long open requests may take to finish after a stop signal, `idle_seconds` how long a
-    connection may wait for a whole request. `prefix` is the path under which everything is. Of `trusted_proxies`, and
-    of nobody else, X-Forwarded-For, -Proto and -Host count. With `allowed_hosts`, requests for other host names are
-    refused, IP addresses and localhost aside.
+    connection may wait for a whole request, `slow_reader_seconds` how long a client may take nothing of what it is
+    sent. `prefix` is the path under which everything is. Of `trusted_proxies`, and of nobody else, X-Forwarded-For,
+    -Proto and -Host count. With `allowed_hosts`, requests for other host names are refused, IP addresses and localhost
+    aside.
     """
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -34,6 +35,7 @@ class ServerConfig(Section):
     max_upload_size: Annotated[Int, Field(ge=1, le=1 << 40)] = 104_857_600
     body_seconds: Seconds = 120.0
     idle_seconds: Seconds = 75.0
+    slow_reader_seconds: Seconds = 120.0
     shutdown_seconds: Annotated[Number, Field(ge=0, le=3_600)] = 10.0
     prefix: PathPrefix = ""
     trusted_proxies: tuple[TrustedNetwork, ...] = ()

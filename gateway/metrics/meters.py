@@ -87,6 +87,11 @@ class Meters:
             buckets=SECONDS_OF_REQUESTS,
             registry=registry,
         )
+        self._readers_aborted = Counter(
+            "comfy_gateway_http_slow_readers",
+            "Connections aborted because their client took nothing of what it was sent.",
+            registry=registry,
+        )
         self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}  # looking labels up takes a while
 
     # Watcher
@@ -118,6 +123,10 @@ class Meters:
         if operations:
             self._batches.observe(operations)
             self._commits.observe(seconds)
+
+    def reader_aborted(self) -> None:
+        """A client took nothing of what it was sent, for too long."""
+        self._readers_aborted.inc()
 
     def answered(self, route: str, method: str, status: int, seconds: float | None) -> None:
         """A request was answered; ``route`` is its family, ``seconds`` None for a websocket."""
