@@ -457,7 +457,7 @@ class Dispatcher:
         self.schedule()
 
     def _back_in_line(self, job: Job, reason: str, *, is_at_once: bool = True) -> None:
-        if job.state is JobState.DISPATCHED:
+        if job.is_in(JobState.SUBMITTING, JobState.DISPATCHED):
             self._registry.turn(job, JobState.PENDING, reason)
         if job.is_unwanted and job.state is JobState.PENDING:
             self._endings.dropped(job, "cancelled before it began")

@@ -345,6 +345,8 @@ class Submissions:
             return None  # the runner was lost while it was asked
         if isinstance(outcome, Accepted):
             await self._accepted(job, attempt, outcome)
+            if job.state is JobState.SUBMITTING:
+                return None  # the runner was lost before it had given the prompt back
             return self._ok(job, attempt.runner, outcome.node_errors)
         if isinstance(outcome, Refused):
             self._registry.turn_attempt(attempt, AttemptState.REFUSED, outcome.words)
@@ -367,6 +369,7 @@ class Submissions:
         if job.state is JobState.SUBMITTING and not attempt.is_open:
             return None
         # It may be running: never sent twice, so accepted, and its runner will tell.
+        job.was_accepted = True
         job.outputs_to_execute = _outputs_to_execute(job, {}, self._pool.catalogue())
         self._settle_state(job)
         if was_probe and attempt.state is AttemptState.HELD:
@@ -374,13 +377,15 @@ class Submissions:
         return self._ok(job, attempt.runner, {})
 
     async def _accepted(self, job: Job, attempt: Attempt, outcome: Accepted) -> None:
+        """The job is DISPATCHED, or waits once it was taken back; a probe that is lost leaves it as it was."""
+        job.was_accepted = True
         job.outputs_to_execute = _outputs_to_execute(job, outcome.node_errors, self._pool.catalogue())
-        was_probe = attempt.state is AttemptState.PROBING
-        if attempt.is_open and not was_probe:
-            self._dispatcher.held(attempt)
-        self._settle_state(job)
-        if was_probe:
+        if attempt.state is AttemptState.PROBING:
             await self._take_back(attempt)
+        elif attempt.is_open:
+            self._dispatcher.held(attempt)
+        if attempt.is_open:
+            self._settle_state(job)
 
     async def _take_back(self, attempt: Attempt) -> None:
         """The prompt is accepted: an end that is found now and cannot be stored is no refusal of it. Reconciling finds
@@ -392,7 +397,6 @@ class Submissions:
             self._dispatcher.held(attempt)  # nothing, unless its runner did not say where it stands
 
     def _settle_state(self, job: Job) -> None:
-        job.was_accepted = True
         if job.state is JobState.SUBMITTING:
             self._registry.turn(job, JobState.DISPATCHED, "validated")
 

@@ -72,6 +72,7 @@ class Rules:
     """Which rules the gateway keeps; the code keeps all of them."""
 
     intent_first: bool = True  # the intent is durable before the POST
+    intent_before_answer: bool = False  # instead, before the client has its 200: the flush and the POST at once
     doubt_is_looked_at: bool = True  # what had no answer is not posted again before the runner was asked
     end_before_telling: bool = True  # an end is durable before it is told
     doubt_is_acceptance: bool = True  # after a crash, what may have had its 200 counts as accepted
@@ -133,7 +134,7 @@ def dispatch_steps(world: World, rules: Rules) -> Iterator[World]:
             yield behind(world, (job, (*attempts, first)), step="storing")
     elif world.step == "storing" and (not world.queue or not rules.intent_first):
         yield replace(world, step="posted", wire=Wire.SENT, copies=(*world.copies, Copy.NONE))
-    elif world.step == "posted" and world.wire is Wire.ANSWERED:
+    elif world.step == "posted" and world.wire is Wire.ANSWERED and not (rules.intent_before_answer and world.queue):
         yield accepted(replace(world, wire=Wire.IDLE))
     elif world.step == "posted" and world.wire is Wire.REFUSED:
         yield refused(replace(world, wire=Wire.IDLE))
@@ -143,21 +144,22 @@ def dispatch_steps(world: World, rules: Rules) -> Iterator[World]:
 
 def accepted(world: World) -> World:
     assert world.memory is not None
-    was_probe = newest(world) is A.PROBING
+    if newest(world) is A.PROBING:
+        return replace(world, step="withdrawing", was_accepted=True)
     memory = world.memory
-    if newest(world) in OPEN_ATTEMPTS and newest(world) is not A.RUNNING and not was_probe:
+    if newest(world) in OPEN_ATTEMPTS and newest(world) is not A.RUNNING:
         memory = turned(memory, attempt=A.HELD)
     if memory[0] is J.SUBMITTING:
         memory = turned(memory, job=J.DISPATCHED)
-    step = "withdrawing" if was_probe else after_step(memory)
-    return behind(world, memory, step=step, was_accepted=True, answered=True)
+    return behind(world, memory, step=after_step(memory), was_accepted=True, answered=True)
 
 
 def refused(world: World) -> World:
-    """By the only runner there is: to a job that was accepted before, this is its end; else it leaves no trace."""
+    """By the only runner there is: to a job that was accepted before, this is its end; else it leaves no trace. While
+    it is being submitted its client has no answer yet, though a runner may have validated it, and been lost."""
     assert world.memory is not None
     memory = turned(world.memory, attempt=A.REFUSED)
-    if world.was_accepted:
+    if world.was_accepted and memory[0] is not J.SUBMITTING:
         return behind(world, turned(memory, job=J.FAILED), step="telling")
     job = J.REFUSED if memory[0] is J.SUBMITTING else J.CANCELLED
     return behind(world, (turned(memory, job=job)[0], ()), step="refusing")
@@ -220,17 +222,21 @@ def ended(world: World) -> World:
 
 
 def withdrawn(world: World) -> Iterator[World]:
-    """The deletion and the look are two calls: the job may begin before the first."""
+    """The deletion and the look are two calls: the job may begin before the first. Its client is answered then."""
     assert world.memory is not None
     if newest(world) is not A.PROBING:
-        yield replace(world, step=after_step(world.memory))
+        yield replace(world, step=after_step(world.memory), answered=True)
         return
-    yield behind(world, turned(world.memory, attempt=A.HELD), step="idle")  # the runner did not answer
-    if fate(world) is Fate.PENDING:
+    held = turned(world.memory, job=J.DISPATCHED, attempt=A.HELD)
+    yield behind(world, held, step="idle", answered=True)  # the runner did not answer
+    found = fate(world)
+    if found is Fate.PENDING:
         memory = turned(world.memory, job=J.PENDING, attempt=A.WITHDRAWN)
-        yield behind(world, memory, step="idle", copies=(*world.copies[:-1], Copy.NONE))
+        yield behind(world, memory, step="idle", copies=(*world.copies[:-1], Copy.NONE), answered=True)
+    elif found is Fate.GONE:  # with its runner: another one is asked
+        yield behind(world, turned(world.memory, attempt=A.LOST), step="new")
     else:
-        yield reconciled(replace(world, step="idle"))
+        yield replace(reconciled(replace(world, step="idle")), answered=True)
 
 
 def recovered(world: World, rules: Rules) -> World:
@@ -359,12 +365,14 @@ def test_every_interleaving_keeps_the_promise(rules):
     ("rules", "fault"),
     [
         (Rules(intent_first=False), "never there|never ends|copies alive"),
+        (Rules(intent_first=False, intent_before_answer=True), "never there"),
         (Rules(doubt_is_looked_at=False), "copies alive"),
         (Rules(end_before_telling=False), "a crash would undo"),
         (Rules(doubt_is_acceptance=False), "leaves no trace"),
     ],
     ids=[
         "posts before the intent is stored",
+        "posts while the intent is stored",
         "posts again when in doubt",
         "tells an end that is not stored",
         "forgets what may have had its 200",

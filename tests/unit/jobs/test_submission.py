@@ -7,6 +7,7 @@ import pytest
 from support.room import SECRETS, history_of
 
 from gateway.config import AddressesConfig, QueueConfig
+from gateway.jobs.changes import as_list
 from gateway.jobs.post import Fate, Found
 from gateway.jobs.receivers import Receivers
 from gateway.jobs.states import AttemptState, JobState
@@ -155,6 +156,51 @@ async def test_what_was_accepted_and_ended_at_once_is_no_503_while_its_end_canno
     job = room.registry.get(answer.job)
     assert (job.state, job.was_accepted) == (JobState.DISPATCHED, True)
     assert all(attempt.is_open for attempt in held)
+
+
+async def busy_submission(room, submissions, monkeypatch, take_back):
+    """Submits while every slot is taken; ``take_back`` stands for what becomes of the probe. Returns answer and job."""
+    for name in ("x", "y"):
+        await room.held(name)
+    room.registry.start_counting(highest_seq=2, next_number=3)
+    monkeypatch.setattr(room.dispatcher._take_backs, "take_back", take_back)
+    answer = await submissions.submit(REQUEST, "")
+    assert answer.status == 200, answer.body
+    return answer, room.registry.get(answer.job)
+
+
+async def test_a_prompt_that_was_taken_back_was_never_dispatched(room, submissions, monkeypatch):
+    async def is_gone(runner, attempt):
+        assert attempt.job.state is JobState.SUBMITTING
+        return Found(Fate.GONE, never_began=True)
+
+    _, job = await busy_submission(room, submissions, monkeypatch, is_gone)
+    assert (job.state, job.was_accepted) == (JobState.PENDING, True)
+    assert job.id in room.registry.waiting
+    assert [change["state"] for change in as_list(job.changes)] == ["pending"]
+
+
+async def test_a_prompt_that_its_runner_does_not_give_back_is_dispatched(room, submissions, monkeypatch):
+    async def is_silent(runner, attempt):
+        raise RunnerAmbiguous("gpu-0", "no answer")
+
+    _, job = await busy_submission(room, submissions, monkeypatch, is_silent)
+    assert (job.state, job.attempt.state) == (JobState.DISPATCHED, AttemptState.HELD)
+
+
+async def test_a_prompt_whose_runner_is_lost_before_it_gives_it_back_is_asked_about_elsewhere(
+    room, submissions, monkeypatch
+):
+    """Here nobody is left to be asked: by then it is stored that the prompt waits."""
+
+    async def is_lost(runner, attempt):
+        room.dispatcher.lost(attempt, "it is gone")
+        raise RunnerUnreachable("gpu-0", "refused")
+
+    answer, job = await busy_submission(room, submissions, monkeypatch, is_lost)
+    assert (answer.runner, job.state) == (None, JobState.PENDING)
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.LOST]
+    assert (await job_rows.load_job(room.db, job.id)).state == "pending"
 
 
 async def test_of_two_that_choose_an_id_at_once_the_second_is_refused_also_when_the_first_has_ended(
