@@ -32,8 +32,13 @@ class _Asked:
     attempt: Attempt
     found: asyncio.Future[Found]
 
-    def fail(self, error: RunnerError) -> None:
+    def tell(self, found: Found) -> None:
         """Tells who waits, if somebody still does."""
+        if not self.found.done():
+            self.found.set_result(found)
+
+    def fail(self, error: RunnerError) -> None:
+        """The same where it is not known."""
         if not self.found.done():
             self.found.set_exception(error)
 
@@ -97,28 +102,34 @@ async def _round(runner: Runner, some: list[_Asked]) -> None:
             asked.fail(error)
         return
     running, pending = _ids(queue.get("queue_running")), _ids(queue.get("queue_pending"))
-    await asyncio.gather(*(_tell(runner, asked, running, pending) for asked in some))
+    unseen = []
+    for asked in some:
+        found = _in_queue(asked.attempt, running, pending)
+        if found is None:
+            unseen.append(asked)
+        else:
+            asked.tell(found)
+    await asyncio.gather(*(_tell_by_history(runner, asked) for asked in unseen))
 
 
-async def _tell(runner: Runner, asked: _Asked, running: set[str], pending: set[str]) -> None:
-    try:
-        found = await _found(runner, asked.attempt, running, pending)
-    except RunnerError as error:
-        asked.fail(error)
-    else:
-        if not asked.found.done():
-            asked.found.set_result(found)
-
-
-async def _found(runner: Runner, attempt: Attempt, running: set[str], pending: set[str]) -> Found:
+def _in_queue(attempt: Attempt, running: set[str], pending: set[str]) -> Found | None:
+    """Where a prompt stands by its runner's queue; None where only the history can tell."""
     if attempt.runner_prompt_id in running:
         return Found(Fate.RUNNING)
     if attempt.runner_prompt_id in pending:
         return Found(Fate.PENDING)
-    if not attempt.behind.isdisjoint(running | pending):
+    if not (attempt.behind.isdisjoint(running) and attempt.behind.isdisjoint(pending)):
         return Found(Fate.GONE, never_began=True)
-    entry = await history_entry(runner, attempt.runner_prompt_id)
-    return Found(Fate.GONE) if entry is None else Found(Fate.FINISHED, entry)
+    return None
+
+
+async def _tell_by_history(runner: Runner, asked: _Asked) -> None:
+    try:
+        entry = await history_entry(runner, asked.attempt.runner_prompt_id)
+    except RunnerError as error:
+        asked.fail(error)
+    else:
+        asked.tell(Found(Fate.GONE) if entry is None else Found(Fate.FINISHED, entry))
 
 
 def _ids(items: Any) -> set[str]:
