@@ -60,7 +60,6 @@ class OutputNames:
         self._shared: dict[_RunnerFile, dict[str, OutputRow]] = {}  # the same by owner, where there are several
         self._of_job: dict[tuple[str, str, OutputFile], OutputFile] = {}  # (job, runner, its file) -> public name
         self._writes: dict[OutputName, asyncio.Future[None]] = {}  # the last, if not yet done
-        self._unclaimed: set[_RunnerFile] = set()  # heard of as cached before the job that wrote it was
         self._unwritten: set[OutputName] = set()  # whose last write failed
 
     async def load(self) -> None:
@@ -174,15 +173,19 @@ class OutputNames:
         before = self._current.get(own)
         if before is not None and not fresh:
             return self._name_of_cached(job_id, own, before, owner)
-        if before is not None and since is not None and own in self._unclaimed:
-            self._unclaimed.discard(own)
-            if since <= before.created_at:
-                return self._name_of_cached(job_id, own, before, owner)
-        if before is None and not fresh:
-            self._unclaimed.add(own)
+        if before is not None and before.unclaimed and since is not None and since <= before.created_at:
+            name = self._name_of_cached(job_id, own, before, owner)
+            self._claim(job_id, own, owner)
+            return name
         name = self._name_of_new(own, owner)
-        self._change(self._row(job_id, own, name, owner, before.generation + 1 if before else 1))
+        row = self._row(job_id, own, name, owner, before.generation + 1 if before else 1)
+        self._change(replace(row, unclaimed=not fresh))
         return name
+
+    def _claim(self, job_id: str, own: _RunnerFile, owner: str) -> None:
+        """The job that wrote a file is known from now on, also after a restart."""
+        for row in list(self._rows_of(own).values()):
+            self._change(replace(row, unclaimed=False, job_id=job_id if row.owner == owner else row.job_id))
 
     def _name_of_cached(self, job_id: str, own: _RunnerFile, before: OutputRow, owner: str) -> OutputFile:
         """The name that the content of a runner's file has; one of the owner's own, if it was another's until now."""

@@ -26,6 +26,7 @@ class OutputRow:
     job_id: str
     created_at: int
     generation: int = 1  # counts the contents that this runner has had under its own name of the file
+    unclaimed: bool = False  # `job_id` had the node cached: the job that wrote the file has not been heard of
     lost: bool = False  # the runner's file has another content by now: only the archived one is right
     content_hash: str | None = None  # of the archived content
     size: int | None = None

@@ -88,6 +88,7 @@ files = Table(
     Column("job_id", String, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("unclaimed", Boolean, nullable=False),
     Column("lost", Boolean, nullable=False),
     Column("content_hash", String),
     Column("size", BigInteger),

@@ -269,6 +269,20 @@ async def test_writer_heard_of_after_a_job_that_had_it_cached(outputs):
     assert outputs.find("output", "", shown.filename) is not None
 
 
+async def test_the_writer_is_told_from_a_later_job_also_after_a_restart(db, outputs):
+    """The gateway is killed after the one, or after both, have their name, and before their ends are written down."""
+    (shown,) = await outputs.assign_all("second", "gpu-0", [image("a_00001_.png")], fresh=False, since=2)
+    for asked in range(2):
+        outputs = await reloaded(db)
+        (written,) = await outputs.assign_all("first", "gpu-0", [image("a_00001_.png")], fresh=True, since=1)
+        assert written == shown, f"asked for the {asked + 1}. time"
+        assert outputs.find("output", "", shown.filename).job_id == "first"
+    (again,) = await outputs.assign_all("second", "gpu-0", [image("a_00001_.png")], fresh=False, since=2)
+    assert again == shown
+    (anew,) = await outputs.assign_all("third", "gpu-0", [image("a_00001_.png")], fresh=True, since=1)
+    assert anew != shown
+
+
 async def test_later_job_writes_a_file_again_that_was_heard_of_as_cached(outputs):
     (shown,) = await outputs.assign_all("a", "gpu-0", [image("a_00001_.png")], fresh=False, since=1)
     (written,) = await outputs.assign_all("b", "gpu-0", [image("a_00001_.png")], fresh=True, since=10**15)

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("unclaimed", sa.Boolean(), nullable=False),
         sa.Column("lost", sa.Boolean(), nullable=False),
         sa.Column("content_hash", sa.String(), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=True),
