@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.storage import statements
 from gateway.storage.errors import DatabaseUnavailable, StorageError
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Writer:
                 self._connection = self._engine.connect()
             with self._connection.begin():
                 for executable, params in _runs(operations):
-                    self._connection.execute(executable, params)
+                    statements.execute(self._connection, executable, params)
         except Exception as error:  # noqa: BLE001  a driver also raises OverflowError and such: the caller gets it
             self._recover()
             return self._translate(error)
