@@ -103,7 +103,7 @@ async def gateway(config: Config, clock: Clock | None = None) -> AsyncIterator[S
         await roster.load(config.runners)
         for runner_config in roster.wanted():
             pool.add(make_runner(runner_config))
-        meters = _metered(Rooms(pool, jobs, hub, db, files.outputs, files.archive, config.data_dir), clock)
+        meters = _metered(Rooms(pool, jobs, hub, db, files.outputs, files.archive, webhooks, config.data_dir), clock)
         fleet = roster.fleet = jobs.fleet(make_runner, config.failover.drain_seconds)
         rooms.push_async_callback(fleet.close)
         workflows = Workflows(db, jobs, files.uploads, files.archive, clock)

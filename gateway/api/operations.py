@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
 from sqlalchemy import literal, select
@@ -46,6 +48,8 @@ async def metrics(request: web.Request) -> web.Response:
     """What Prometheus scrapes, in its text format or in OpenMetrics as it asks."""
     if not services(request).config.access.open_metrics:
         require(request, ADMIN)
+    with suppress(StorageError):  # then it is told as it was; the database's own metrics say what is wrong
+        await services(request).webhooks.look_at_outbox()
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
     body = encode(services(request).meters.registry)
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

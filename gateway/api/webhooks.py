@@ -1,9 +1,10 @@
-"""``/gateway/api/webhooks``: the log of deliveries, replaying one, and the secret that messages are signed with."""
+"""``/gateway/api/webhooks``: the log of deliveries, replaying one, and the secret that messages are signed with. Times
+are milliseconds since the epoch, as everywhere under ``/gateway/api``; those in messages are not.
+"""
 
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -17,7 +18,6 @@ from gateway.api.admin.bodies import valid
 from gateway.api.openapi import Parameter
 from gateway.api.own_models import Told
 from gateway.api.services import services
-from gateway.clock import iso_8601
 from gateway.comfyui import errors, json_text
 from gateway.jobs.hooks import Event
 from gateway.storage.webhooks import DeliveryRow
@@ -49,10 +49,10 @@ class DeliveryTold(Told):
     url: str
     event: Event
     state: DeliveryState
-    created_at: datetime
-    ended_at: datetime | None
+    created_at: int
+    ended_at: int | None
     attempts: int
-    next_at: datetime | None = Field(description="When it is tried next, at the earliest.")
+    next_at: int | None = Field(description="When it is tried next, at the earliest.")
     status: int | None = Field(description="Of the receiver's last answer.")
     error: str | None = Field(description="Why the last try was in vain.")
 
@@ -73,8 +73,8 @@ class DeliveryPage(Told):
 class SecretState(Told):
     """Whether there is a secret that somebody has been shown."""
 
-    created_at: datetime | None
-    previous_until: datetime | None = Field(description="Until when the secret before it signs too.")
+    created_at: int | None
+    previous_until: int | None = Field(description="Until when the secret before it signs too.")
 
 
 class NewSecret(SecretState):
@@ -146,10 +146,10 @@ def _told(row: DeliveryRow) -> dict[str, Any]:
         "url": row.url,
         "event": row.event,
         "state": row.state,
-        "created_at": _time(row.created_at),
-        "ended_at": _time(row.ended_at),
+        "created_at": row.created_at,
+        "ended_at": row.ended_at,
         "attempts": row.attempts,
-        "next_at": _time(row.next_at),
+        "next_at": row.next_at,
         "status": row.status,
         "error": row.error,
     }
@@ -162,11 +162,7 @@ def _whole(row: DeliveryRow) -> dict[str, Any]:
 def _secret(told: SecretTold | None) -> dict[str, Any]:
     if told is None:
         return {"created_at": None, "previous_until": None}
-    return {"created_at": _time(told.created_at), "previous_until": _time(told.previous_until)}
-
-
-def _time(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else iso_8601(milliseconds)
+    return {"created_at": told.created_at, "previous_until": told.previous_until}
 
 
 _ID = Parameter("id", "path", "The delivery's id.")

@@ -22,6 +22,7 @@ from gateway.runners.pool import Pool
 from gateway.runners.runner import RunnerState
 from gateway.sessions.hub import Hub
 from gateway.storage.database import Database
+from gateway.webhooks.webhooks import Webhooks
 
 ARCHIVE_SECONDS = 60.0  # the archive's size is added up so often at most
 OWNERS_MOST = 100  # that are told by name
@@ -39,6 +40,7 @@ class Rooms:
     db: Database
     outputs: OutputNames
     archive: Archive
+    webhooks: Webhooks
     data_dir: Path
 
 
@@ -57,6 +59,7 @@ class RoomsCollector(Collector):
         yield from self._jobs()
         yield from self._runners()
         yield from self._sessions()
+        yield from self._webhooks()
         yield from self._storage()
 
     def _jobs(self) -> Iterator[Metric]:
@@ -122,6 +125,23 @@ class RoomsCollector(Collector):
             ("closed_too_slow", "Websockets closed because their client was too slow.", hub.traffic.too_slow),
         ):
             yield CounterMetricFamily(f"comfy_gateway_websocket_{name}", documentation, value)
+
+    def _webhooks(self) -> Iterator[Metric]:
+        webhooks = self._rooms.webhooks
+        ended = CounterMetricFamily(
+            "comfy_gateway_webhook_deliveries_ended", "Deliveries that have ended, by how.", labels=["state"]
+        )
+        for state, count in webhooks.ended.items():
+            ended.add_metric([state.value], count)
+        yield ended
+        yield CounterMetricFamily(
+            "comfy_gateway_webhook_failed_tries", "Tries that no receiver has taken.", webhooks.failed_tries
+        )
+        waiting, age_seconds = webhooks.outbox
+        yield GaugeMetricFamily("comfy_gateway_webhook_waiting", "Deliveries that have not ended.", waiting)
+        yield GaugeMetricFamily(
+            "comfy_gateway_webhook_oldest_seconds", "Age of the oldest delivery that has not ended.", age_seconds
+        )
 
     def _storage(self) -> Iterator[Metric]:
         files, size = self._archive_size()

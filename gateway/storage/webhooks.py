@@ -134,6 +134,13 @@ async def targets(db: Database) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+async def outbox(db: Database) -> tuple[int, int | None]:
+    """How many deliveries have not ended, and when the oldest of them was made (milliseconds); None: there is none."""
+    query = select(func.count(), func.min(deliveries.c.created_at)).where(deliveries.c.state == PENDING)
+    row: Any = (await db.read(query))[0]
+    return int(row[0]), row[1]
+
+
 async def load_pending(db: Database, target: str, *, after: int, limit: int) -> list[DeliveryRow]:
     """What is not delivered yet to a receiver, in order, from behind that seq."""
     query = select(*_COLUMNS).where(

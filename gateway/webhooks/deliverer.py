@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
@@ -32,9 +33,11 @@ log = structlog.get_logger(__name__)
 
 
 class Deliverer:
-    """Tries deliveries until they have ended."""
+    """Tries deliveries until they have ended. ``ended`` counts them by how, ``failed_tries`` the tries in vain."""
 
     def __init__(self, db: Database, sender: Sender, config: WebhooksConfig, clock: Clock) -> None:
+        self.ended: Counter[DeliveryState] = Counter({DeliveryState.DELIVERED: 0, DeliveryState.GIVEN_UP: 0})
+        self.failed_tries = 0
         self._db = db
         self._sender = sender
         self._config = config
@@ -195,6 +198,9 @@ class Deliverer:
         delivery.state, delivery.next_at = follows.state.value, follows.at
         delivery.status, delivery.error = outcome.status, outcome.error
         delivery.ended_at = None if follows.state is DeliveryState.PENDING else now
+        self.failed_tries += not outcome.is_taken
+        if delivery.ended_at is not None:
+            self.ended[follows.state] += 1
         target.unreachable = target.unreachable + 1 if outcome.status is None else 0
         self._db.write_behind(rows.tried(delivery))
         if follows.state is DeliveryState.GIVEN_UP:

@@ -32,6 +32,7 @@ from gateway.webhooks import messages
 from gateway.webhooks.deliverer import Deliverer
 from gateway.webhooks.messages import EVENT_OF
 from gateway.webhooks.progress import Tracker
+from gateway.webhooks.retries import DeliveryState
 from gateway.webhooks.secrets import SigningSecrets
 from gateway.webhooks.sender import Sender
 
@@ -70,6 +71,7 @@ class Webhooks:
         self._seq = 0
         self._introduced: set[str] = set()  # live jobs of which it was told that they were created
         self._sweeping: asyncio.Task[None] | None = None
+        self._outbox: tuple[int, int | None] = 0, None
         registry.scribe = self
         registry.watchers.append(self)
 
@@ -96,6 +98,28 @@ class Webhooks:
     def waiting(self) -> int:
         """How many deliveries wait in memory."""
         return self._deliverer.waiting
+
+    # what is told of all of them
+
+    @property
+    def ended(self) -> Mapping[DeliveryState, int]:
+        """How many deliveries have ended in this life, by how."""
+        return self._deliverer.ended
+
+    @property
+    def failed_tries(self) -> int:
+        """How many tries of this life were in vain."""
+        return self._deliverer.failed_tries
+
+    async def look_at_outbox(self) -> None:
+        """Counts what is not delivered yet, for ``outbox``. Raises StorageError."""
+        self._outbox = await rows.outbox(self._db)
+
+    @property
+    def outbox(self) -> tuple[int, float]:
+        """How many deliveries waited at the last look, and the age of the oldest in seconds."""
+        count, oldest = self._outbox
+        return count, 0.0 if oldest is None else max(0, self._clock.wall_ms() - oldest) / 1_000
 
     # the log
 

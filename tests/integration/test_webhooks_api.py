@@ -1,5 +1,6 @@
 """The log of deliveries, replays, signing secrets, and the webhook of a token."""
 
+import asyncio
 import contextlib
 import json
 
@@ -86,6 +87,63 @@ async def test_the_log_is_read_page_by_page_and_replayed(tmp_path):
         status, _ = await c.post(f"{DELIVERIES}/nothing/replay")
         assert status == 404
         await c.get(DELIVERIES, status=400, state="unheard-of")
+
+
+async def test_times_are_milliseconds(tmp_path):
+    patient = {**FAST, "first_retry_seconds": 60, "longest_retry_seconds": 60}
+    config = {**ALLOWED, "webhooks": patient}
+    async with receiving() as receiver, running_pool(tmp_path, config=config) as pool, Client.connected(pool.base) as c:
+        began = pool.rooms.clock.wall_ms()
+        receiver.answers = lambda message: 503 if message["type"] == "job.completed" else 200
+        await c.submit(save_graph(1), **hooked(receiver.url, "created", "completed"))
+        await pool.until(lambda: pool.rooms.webhooks.failed_tries == 1)
+        waits, ended = (await c.get(DELIVERIES))["deliveries"]
+        await c.post(SECRET)
+        _, secret = await c.post(SECRET)
+        now = pool.rooms.clock.wall_ms()
+        for time in (waits["created_at"], ended["created_at"], ended["ended_at"], secret["created_at"]):
+            assert began <= time <= now
+        assert (waits["ended_at"], ended["next_at"]) == (None, None)
+        assert now < waits["next_at"] <= now + 60_000
+        assert now < secret["previous_until"] <= now + 86_400_000
+
+
+async def test_metrics_tell_what_is_delivered_and_what_waits(tmp_path):
+    hurry = {**FAST, "give_up_hours": 0.2 / 3_600}
+    config = {**ALLOWED, "webhooks": hurry}
+
+    async def told(client):
+        async with client.http.get(f"{client.base}/gateway/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("comfy_gateway_webhook_"))
+        return {name.removeprefix("comfy_gateway_webhook_"): float(value) for name, value in values.items()}
+
+    delivered, given_up = (f'deliveries_ended_total{{state="{state}"}}' for state in ("delivered", "given_up"))
+    async with receiving() as receiver, running_pool(tmp_path, config=config) as pool, Client.connected(pool.base) as c:
+        assert await told(c) == {
+            delivered: 0,
+            given_up: 0,
+            "failed_tries_total": 0,
+            "waiting": 0,
+            "oldest_seconds": 0,
+        }
+        await c.submit(save_graph(1), **hooked(receiver.url, "completed"))
+        await receiver.until(lambda: receiver.ended() == 1)
+        await pool.until(lambda: not pool.rooms.webhooks.waiting)
+        assert (await told(c))[delivered] == 1
+        receiver.hold = asyncio.Event()
+        await c.submit(save_graph(2), **hooked(receiver.url, "completed"))
+        await pool.until(lambda: receiver.tries == 2)
+        found = await told(c)
+        assert found["waiting"] == 1
+        assert 0 < found["oldest_seconds"] < 60
+        receiver.answers = lambda _message: 500
+        receiver.hold.set()
+        await pool.until(lambda: not pool.rooms.webhooks.waiting)
+        await pool.rooms.db.flushed()
+        found = await told(c)
+        assert (found[delivered], found[given_up], found["waiting"]) == (1, 1, 0)
+        assert found["failed_tries_total"] == receiver.tries - 1
 
 
 async def test_what_was_given_up_says_why_and_can_be_replayed(tmp_path):
