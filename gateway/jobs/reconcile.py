@@ -46,8 +46,8 @@ class Reconciler:
         running = _ids(queue.get("queue_running"))
         pending = _ids(queue.get("queue_pending"))
         for attempt in attempts:
-            if attempt.is_being_withdrawn:
-                continue  # since the queue was read; whoever does that looks for itself
+            if attempt.is_being_withdrawn or attempt.is_closing or not attempt.is_open:
+                continue  # since the queue was read; whoever does that knows, or looks for itself
             found = await self._found(runner, attempt, running, pending)
             await self._dispatcher.apply(attempt, found, when_gone=AttemptState.LOST)
         for attempt in sorted(attempts, key=lambda each: each.state is AttemptState.RUNNING):

@@ -76,6 +76,9 @@ class Memory:
 
     def after(self, runner: str, jobs: Iterable[Models]) -> tuple[str, ...]:
         """What it will have loaded when it has done these."""
+        jobs = [models for models in jobs if models]
+        if not jobs:
+            return self.warm(runner)
         known = self.runners.get(runner, RunnerMemory())
         recent = list(known.recent)
         for models in jobs:
