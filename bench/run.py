@@ -26,7 +26,7 @@ LIMITS = {  # seconds for each, in the order in which they are carried out
     "relay": 75,
     "view": 60,
     "lists": 110,
-    "burst": 60,
+    "burst": 90,
     "idle": 90,
     "growth": 80,
     "models": 60,

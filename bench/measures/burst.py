@@ -7,7 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphs import small, submission
 from pool import RunnerProcess, Stage, cpu_seconds, until
@@ -23,23 +23,35 @@ CONNECTIONS = 16
 LOOK_SECONDS = 0.2  # between two looks whether all have been executed; when that was, the runners' history tells
 
 
+class Run(NamedTuple):
+    """When a runner had a prompt, began it and ended it, by its own history: seconds since the epoch."""
+
+    began: float
+    ended: float
+    given: float
+
+
 @dataclass(frozen=True)
 class Drained:
-    """A burst from its first prompt to the end of its last job. ``runs`` are by runner, in their order: when each began
-    and ended, by the runner's own history. All in seconds."""
+    """A burst from its first prompt to the end of its last job, in seconds. ``runs`` are by runner, in their order."""
 
     seconds: float
-    runs: list[list[tuple[float, float]]]
+    runs: list[list[Run]]
 
     @property
     def each(self) -> float:
-        """How long a job ran."""
-        return _mean([end - start for runs in self.runs for start, end in runs])
+        """How many seconds a job ran."""
+        return _mean([run.ended - run.began for runs in self.runs for run in runs])
 
     @property
     def between(self) -> float:
-        """How long a runner had nothing to do between two jobs."""
-        return _mean([after[0] - run[1] for runs in self.runs for run, after in pairwise(runs)])
+        """How many seconds a runner did nothing between two jobs."""
+        return _mean([after.began - run.ended for runs in self.runs for run, after in pairwise(runs)])
+
+    @property
+    def late(self) -> int:
+        """How many prompts a runner was given only after it had ended all others."""
+        return sum(after.given > run.ended for runs in self.runs for run, after in pairwise(runs))
 
 
 async def measure(stage: Stage) -> Found:
@@ -56,8 +68,8 @@ async def measure(stage: Stage) -> Found:
     what, took = f"burst of {jobs:,} jobs of {each * 1e3:.0f} ms over {RUNNERS} runners", f"{through.seconds:.1f} s"
     note = (
         "the ideal is what one runner alone takes for a job, over the runners; between two jobs a runner was idle for "
-        f"{through.between * 1e3:.0f} ms; processor time for each job: gateway {used[0] / jobs * 1e3:.1f}, "
-        f"runners {used[1] / jobs * 1e3:.1f} ms"
+        f"{through.between * 1e3:.0f} ms, and {through.late} times because its next prompt was not there yet; "
+        f"processor time for each job: gateway {used[0] / jobs * 1e3:.1f}, runners {used[1] / jobs * 1e3:.1f} ms"
     )
     known = (
         f"direct: each runner was given its part at once, and took {direct.seconds / ideal:.2f} × the ideal, a job "
@@ -100,19 +112,24 @@ async def _drained(stage: Stage, runners: list[RunnerProcess], began: float, cou
 
     await until(have_all, "all have been executed")
     runs = [await _runs(stage, runner, began) for runner in runners]
-    return Drained(max(end for of_runner in runs for _, end in of_runner) - began, runs)
+    return Drained(max(run.ended for of_runner in runs for run in of_runner) - began, runs)
 
 
 async def _executed(runners: list[RunnerProcess]) -> int:
     return sum([sum((await runner.state())["executed"].values()) for runner in runners])
 
 
-async def _runs(stage: Stage, runner: RunnerProcess, since: float) -> list[tuple[float, float]]:
+async def _runs(stage: Stage, runner: RunnerProcess, since: float) -> list[Run]:
     async with stage.http.get(f"{runner.url}/history") as response:
-        entries: dict[str, Any] = await response.json()
-    told = [dict(entry["status"]["messages"]) for entry in entries.values()]
-    runs = [(one["execution_start"]["timestamp"], one["execution_success"]["timestamp"]) for one in told]
-    return sorted((start / 1e3, end / 1e3) for start, end in runs if start / 1e3 >= since)
+        entries: dict[str, dict[str, Any]] = await response.json()
+    runs = [_run(entry) for entry in entries.values()]
+    return sorted(run for run in runs if run.began >= since)
+
+
+def _run(entry: dict[str, Any]) -> Run:
+    told = dict(entry["status"]["messages"])
+    began, ended = (told[kind]["timestamp"] / 1e3 for kind in ("execution_start", "execution_success"))
+    return Run(began, ended, entry["prompt"][3]["create_time"] / 1e3)
 
 
 def _mean(values: list[float]) -> float:
