@@ -52,7 +52,8 @@ class QueueListing:
 
 def _compress(jobs: Iterable[Job]) -> None:
     for job in jobs:
-        job.listed = Part.of(b"".join(_item(job)))
+        if job.listed is None:  # another request may have done it meanwhile
+            job.listed = Part.of(b"".join(_item(job)))
 
 
 def _parts_of(jobs: Sequence[Job]) -> Iterator[Part]:
