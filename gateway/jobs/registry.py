@@ -3,6 +3,7 @@ states change: checked against the table, stored, logged."""
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ from gateway.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
+CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VISIBLE = frozenset({JobState.PENDING, JobState.DISPATCHED, JobState.RUNNING})
 _IN_ORDER = attrgetter("number", "seq")  # of jobs
 
@@ -445,7 +447,4 @@ def _client_of(job: Job) -> Lane:
 
 
 def _is_canonical_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
+    return CANONICAL_UUID.fullmatch(text) is not None
