@@ -28,6 +28,8 @@ LENGTH = 2.0  # of a job
 class Fair:
     """The gateway's waiting line and policy; jobs may be named with a weight."""
 
+    lead = 0.0
+
     def __init__(self, weights: dict[str, float] | None = None, guess: float = LENGTH) -> None:
         self.line = WaitingLine()
         self.jobs: dict[str, Job] = {}

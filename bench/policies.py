@@ -9,12 +9,15 @@ from collections import defaultdict, deque
 
 from virtual import Job, Pool, Worker
 
+from gateway.scheduling.ahead import LEAST_LEAD, opens_in
 from gateway.scheduling.snapshot import Line, RunnerNow, Snapshot
 from gateway.scheduling.warm import WarmFirst
 
 
 class AtOnce:
     """Binds each job when it comes: the next in turn, the fewest connections, or the shortest queue for its speed."""
+
+    lead = 0.0
 
     def __init__(self, rule: str) -> None:
         self._rule = rule
@@ -41,6 +44,8 @@ class AtOnce:
 class Bound:
     """First come, first served by the fastest free worker: what nobody beats where nothing is ever loaded."""
 
+    lead = 0.0
+
     def __init__(self) -> None:
         self._line: deque[Job] = deque()
 
@@ -56,6 +61,8 @@ class Bound:
 
 class Lines:
     """What late binding has to know: who waits, by models, and the work that arrives for each."""
+
+    lead = 0.0
 
     def __init__(self) -> None:
         self._lines: defaultdict[frozenset[str], deque[Job]] = defaultdict(deque)
@@ -78,8 +85,9 @@ class Lines:
                 speed=worker.speed,
                 warm=tuple(worker.warm),
                 keeps=worker.kept,
-                ready_in=max(0.0, worker.free_at - pool.now) + sum(job.work / worker.speed for job in worker.queue),
+                ready_in=pool.left(worker),
                 residence=worker.since_forced,
+                opens_in=opens_in([pool.left(worker)], self.lead) if worker.held else 0.0,
             )
             for worker in pool.workers
         )
@@ -111,10 +119,11 @@ class Lines:
 
 
 class Ours(Lines):
-    """The gateway's policy."""
+    """The gateway's policy. With ``prefetch`` a worker gets so many more jobs ``lead`` seconds before it is free."""
 
-    def __init__(self, policy: WarmFirst | None = None, prefetch: int = 0) -> None:
+    def __init__(self, policy: WarmFirst | None = None, prefetch: int = 0, lead: float = LEAST_LEAD) -> None:
         super().__init__()
+        self.lead = lead if prefetch else 0.0
         self._policy = policy or WarmFirst()
         self._prefetch = prefetch
 

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+AHEAD, TICK = "ahead", "tick"  # events: a worker is about to be free; workers wait although jobs do
+NOW = 1e-9  # seconds: less is no time
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -90,7 +93,10 @@ class Worker:
 
 
 class Policy(Protocol):
-    """Says where jobs go. `arrived` hears of each job once; `place` is asked after every event until it has no more."""
+    """Says where jobs go. `arrived` hears of each job once; `place` is asked after every event until it has no more.
+    Where `lead` is not 0, that many seconds before a worker is free is an event too."""
+
+    lead: float
 
     def arrived(self, job: Job, pool: Pool) -> None:
         """A job comes."""
@@ -110,7 +116,7 @@ class Pool:
     def run(self, jobs: Sequence[Job], policy: Policy, *, tick: float = 1.0, until: float = math.inf) -> None:
         """Until every job has ended, or some time. Where workers wait although jobs do, the policy is asked again after
         a `tick`."""
-        events: list[tuple[float, int, int, Job | Worker | None]] = [
+        events: list[tuple[float, int, int, Job | Worker | str]] = [
             (job.arrived, 0, number, job) for number, job in enumerate(jobs)
         ]
         heapq.heapify(events)
@@ -124,17 +130,23 @@ class Pool:
                 assert what.running is not None
                 what.running.ended, what.running = self.now, None
                 open_jobs -= 1
-            else:
+            elif what == TICK:
                 ticking = False
             given = list(self._given(policy))
             waiting -= len(given)
             for worker in self.workers:
                 if worker.begin(self.now, self.loads) is not None:
-                    number += 1
+                    number += 2
                     heapq.heappush(events, (worker.free_at, 1, number, worker))
+                    if policy.lead:
+                        heapq.heappush(events, (worker.free_at - policy.lead + NOW, 2, number - 1, AHEAD))
             if waiting and not ticking and any(worker.held == 0 for worker in self.workers):
                 number, ticking = number + 1, True
-                heapq.heappush(events, (self.now + tick, 2, number, None))
+                heapq.heappush(events, (self.now + tick, 2, number, TICK))
+
+    def left(self, worker: Worker) -> float:
+        """Seconds until what a worker holds is done, loading aside for what has not begun."""
+        return max(0.0, worker.free_at - self.now) + sum(job.work / worker.speed for job in worker.queue)
 
     def _given(self, policy: Policy) -> Iterator[Job]:
         while (choice := policy.place(self)) is not None:

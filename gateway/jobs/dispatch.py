@@ -1,4 +1,5 @@
 """Late binding: whenever a slot is free, the job that is due first and fits is given to that runner, and not before.
+The slot behind a job that runs opens shortly before that one ends (`openings`), and the dispatcher wakes up for it.
 
 The steps of a dispatch, each of which survives a crash after it:
 
@@ -15,6 +16,7 @@ The steps of a dispatch, each of which survives a crash after it:
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -52,6 +54,7 @@ from gateway.jobs.states import AttemptState, JobState
 from gateway.jobs.stranded import Stranded
 from gateway.jobs.take_back import TakeBacks
 from gateway.jobs.views import Views
+from gateway.jobs.wake_up import WakeUp
 from gateway.runners.errors import RunnerError
 from gateway.runners.pool import Pool
 from gateway.runners.runner import Runner
@@ -105,7 +108,8 @@ class Dispatcher:
         self.scheduler = Scheduler(registry, pool, clock, policy or WarmFirst(), self._judge)
         self.drawing = Drawing(registry, pool, self.scheduler, self.schedule)
         self._forecaster = Forecaster(registry, pool, self.scheduler, clock)
-        self._looking: asyncio.TimerHandle | None = None
+        self._clock = clock
+        self._wake_up = WakeUp(clock, self.schedule)
         self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
@@ -132,8 +136,7 @@ class Dispatcher:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.drain(), CLOSING_SECONDS)
         self._aside.close()
-        if self._looking is not None:
-            self._looking.cancel()
+        self._wake_up.off()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -148,7 +151,7 @@ class Dispatcher:
 
     def place(self, job: Job, *, but: frozenset[str] = frozenset()) -> str | None:
         """The runner that policy would give a job to now, which does not wait yet. None: it would wait."""
-        return self.scheduler.place(job, self.views(), but) if self._views.any_has_room() else None
+        return self.scheduler.place(job, self.views(), but) if self._opens_in() <= 0 else None
 
     def eligible(self, job: Job, *, but: frozenset[str] = frozenset()) -> list[RunnerView]:
         """Runners that could be given the job now or later: up, active and equipped for it."""
@@ -187,8 +190,14 @@ class Dispatcher:
             self._pool_seen = pool
             self.drawing.pool_changed()
         self._stranded.end(pool, self.views)
-        while self._registry.waiting and self._views.any_has_room() and self._assign_one():
-            pass
+        while self._registry.waiting and self._opens_in() <= 0:
+            if not self._assign_one():
+                return
+        self._wake_up.move(self._opens_in() if self._registry.waiting else math.inf)
+
+    def _opens_in(self) -> float:
+        """Seconds until a runner may be given a job; which jobs fit it is not looked at."""
+        return self.scheduler.openings.soonest(self._pool)
 
     def _schedule_soon(self) -> None:
         """Many are taken back at once: one look at the slots is enough for all of them."""
@@ -205,7 +214,8 @@ class Dispatcher:
         decision = self.scheduler.pick(views)
         job = self._registry.get(decision.job) if decision is not None else None
         if decision is None or job is None:
-            self._look_again_soon(views)
+            next_opens_in = self.scheduler.openings.soonest(self._pool, but_now=True)
+            self._wake_up.move(min(next_opens_in, self.scheduler.looks_again_in(views)))
             return False
         if self.drawing.is_another(job.id):
             return True
@@ -216,17 +226,6 @@ class Dispatcher:
         self._spawn(self._dispatch(attempt))
         return True
 
-    def _look_again_soon(self, views: list[RunnerView]) -> None:
-        """A decision to wait rests on how long others have waited: where a runner is idle it is made anew."""
-        is_idle = any(view.is_up and view.is_active and not view.held for view in views)
-        if self._looking is None and is_idle:
-            loop = asyncio.get_running_loop()
-            self._looking = loop.call_later(self.scheduler.looks_again_in(), self._look_again)
-
-    def _look_again(self) -> None:
-        self._looking = None
-        self.schedule()
-
     # one dispatch
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -235,8 +234,12 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     async def _dispatch(self, attempt: Attempt) -> None:
+        began = self._clock.monotonic()
         try:
-            await self.settle(attempt, await self._stored_and_sent(attempt))
+            outcome = await self._stored_and_sent(attempt)
+            if isinstance(outcome, Accepted):
+                self.scheduler.openings.dispatched(attempt.runner, self._clock.monotonic() - began)
+            await self.settle(attempt, outcome)
         except Exception:  # a fault of the gateway's own must not keep a slot taken for ever
             log.error("dispatch.failed", job=attempt.job.id, runner=attempt.runner, exc_info=True)
             if attempt.state is AttemptState.POSTING:

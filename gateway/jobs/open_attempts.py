@@ -15,22 +15,30 @@ class OpenAttempts:
     def __init__(self) -> None:
         self._by_runner: dict[str, dict[str, Attempt]] = {}
         self._slots: Counter[str] = Counter()  # that are taken, by runner
+        self._changes: Counter[str] = Counter()  # to them and to the attempts' states, by runner
 
     def add(self, attempt: Attempt) -> None:
         """An attempt is open."""
         self._by_runner.setdefault(attempt.runner, {})[attempt.runner_prompt_id] = attempt
+        self._changes[attempt.runner] += 1
 
     def remove(self, attempt: Attempt) -> None:
         """An attempt is over, or is about to be known by another id."""
         self._by_runner.get(attempt.runner, {}).pop(attempt.runner_prompt_id, None)
+        self._changes[attempt.runner] += 1
 
     def take(self, runner: str, slots: int) -> None:
-        """So many more slots of a runner are taken, fewer where it is negative."""
+        """An attempt has changed: so many more slots of its runner are taken, fewer where it is negative."""
         self._slots[runner] += slots
+        self._changes[runner] += 1
 
     def slots(self, runner: str) -> int:
         """How many of a runner's slots are taken."""
         return self._slots[runner]
+
+    def changes(self, runner: str) -> int:
+        """Counts what changed among a runner's attempts: as long as it is the same, they are and stand as they did."""
+        return self._changes[runner]
 
     def get(self, runner: str, runner_prompt_id: str) -> Attempt | None:
         """The one that a runner knows by that id."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway.clock import Clock
 from gateway.config.scheduling import SchedulingConfig
 from gateway.jobs.job import Attempt, Job
+from gateway.jobs.openings import Openings
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState
 from gateway.runners.pool import Pool
@@ -58,6 +59,7 @@ class Scheduler:
         self._pool = pool
         self._clock = clock
         self._judge = judge
+        self.openings = Openings(registry, clock, self.until_end)
         self._demand = Demand()
         self._given = 0
         self._last_given: Counter[str] = Counter()
@@ -81,20 +83,33 @@ class Scheduler:
 
     def predicted(self, job: Job, runner: Runner) -> Predicted:
         """How long a job will take on a runner, after what that one holds."""
+        return Predicted(self.estimate(job).scaled(1 / self.speed(runner)), self._load(job, runner))
+
+    def _load(self, job: Job, runner: Runner) -> float:
+        if not job.needs.models:
+            return 0.0
         warm = self.memory.warm(runner.name)
-        load = sum(self.memory.load(model) for model in job.needs.models if model not in warm)
-        return Predicted(self.estimate(job).scaled(1 / self.speed(runner)), load)
+        return sum(self.memory.load(model) for model in job.needs.models if model not in warm)
 
     def left(self, attempt: Attempt, runner: Runner) -> float:
         """How many seconds an attempt will still take; 0 where nothing is known of such jobs."""
-        predicted = self.predicted(attempt.job, runner)
-        if not predicted.runs.count:
-            return 0.0
-        whole = predicted.runs.seconds + predicted.load
+        whole = self._whole(attempt, runner)
+        return 0.0 if whole is None else max(whole - self._gone(attempt), LEFT_AT_LEAST * whole)
+
+    def until_end(self, attempt: Attempt, runner: Runner) -> float | None:
+        """In how many seconds an attempt should end, negative where it takes longer than predicted; None where nothing
+        is known of such jobs."""
+        whole = self._whole(attempt, runner)
+        return None if whole is None else whole - self._gone(attempt)
+
+    def _whole(self, attempt: Attempt, runner: Runner) -> float | None:
+        estimate = self.estimate(attempt.job)
+        return estimate.seconds / self.speed(runner) + self._load(attempt.job, runner) if estimate.count else None
+
+    def _gone(self, attempt: Attempt) -> float:
         if attempt.state is not AttemptState.RUNNING or attempt.started_at is None:
-            return whole
-        gone = (self._clock.wall_ms() - attempt.started_at) / 1000
-        return max(whole - gone, LEFT_AT_LEAST * whole)
+            return 0.0
+        return (self._clock.wall_ms() - attempt.started_at) / 1000
 
     # what is decided
 
@@ -144,8 +159,11 @@ class Scheduler:
         if runner in self._worked_since_forced:
             self._worked_since_forced[runner] += seconds
 
-    def looks_again_in(self) -> float:
-        """Seconds until a decision to wait is to be looked at again though nothing has happened."""
+    def looks_again_in(self, views: Sequence[RunnerView]) -> float:
+        """Seconds until a decision to wait is to be looked at again though nothing has happened: it rests on how long
+        others have waited, where a runner is idle. Infinite where none is."""
+        if not any(view.is_up and view.is_active and not view.held for view in views):
+            return math.inf
         loads = [self.memory.load(model) for kind in self._registry.waiting.needs() for model in kind.models]
         least, most = LOOK_SECONDS
         return min(most, max(least, LOOKS * min(loads, default=most)))
@@ -165,8 +183,9 @@ class Scheduler:
 
     def _runner(self, view: RunnerView) -> RunnerNow:
         runner = self._pool.get(view.name)
-        attempts = [each for each in self._registry.attempts_on(view.name) if each.takes_a_slot]
-        ready_in = 0.0 if runner is None else sum(self.left(attempt, runner) for attempt in attempts)
+        attempts = [each for each in self._registry.attempts_on(view.name) if each.state is not AttemptState.PROBING]
+        left = [each for each in attempts if not each.has_run]
+        ready_in = 0.0 if runner is None else sum(self.left(attempt, runner) for attempt in left)
         others = max(0, view.busy - len(attempts))
         speed = view.weight if view.weight != 1.0 else self.memory.speed(view.name, 1.0)
         return RunnerNow(
@@ -181,6 +200,7 @@ class Scheduler:
             latency=view.latency,
             queue=view.work,
             last_given=self._last_given[view.name],
+            opens_in=0.0 if runner is None or not view.held else self.openings.opens_in(runner),
         )
 
     def fitting(self, views: Sequence[RunnerView]) -> Callable[[Needs, frozenset[str]], frozenset[str]]:

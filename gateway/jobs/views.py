@@ -25,13 +25,6 @@ class Views:
             self._known.clear()  # most are of runners that have gone
         return [self._of(runner) for runner in self._pool]
 
-    def any_has_room(self) -> bool:
-        """Whether a runner that takes work could be given a job now; which one it fits is not looked at."""
-        return any(
-            runner.is_ready and runner.config.status == "active" and self._registry.held(runner.name) < runner.capacity
-            for runner in self._pool
-        )
-
     def _of(self, runner: Runner) -> RunnerView:
         health = runner.health
         state = (

@@ -50,4 +50,6 @@ def runner(now: Snapshot, name: str, models: Models) -> str:
     parts.append("idle" if known.held == 0 else f"{known.held} before it, free in {known.ready_in:.1f} s")
     if known.room <= 0:
         parts.append("full")
+    elif known.opens_in > 0:
+        parts.append(f"given its next job in {known.opens_in:.1f} s")
     return "; ".join(parts)

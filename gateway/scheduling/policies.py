@@ -35,7 +35,7 @@ POLICIES: dict[str, Policy] = {"warm": WarmFirst(), "least_work": LeastWork(), "
 
 
 def _with_room(now: Snapshot) -> list[RunnerNow]:
-    return [runner for runner in now.runners if runner.room > 0]
+    return [runner for runner in now.runners if runner.takes_more]
 
 
 def _by_work(runner: RunnerNow) -> tuple[float, float]:

@@ -30,6 +30,7 @@ class RunnerNow:
         latency: of its HTTP answers.
         queue: how many jobs it has by its own count, whoever gave them to it; at least ``held``.
         last_given: counts the jobs that were given out, up to the last one that it got.
+        opens_in: until it may be given a job behind what it holds, see `ahead`; 0 where that is now.
     """
 
     name: str
@@ -43,6 +44,12 @@ class RunnerNow:
     latency: float = 0.0
     queue: int = 0
     last_given: int = 0
+    opens_in: float = 0.0
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it may be given one more job now."""
+        return self.room > 0 and self.opens_in <= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,11 @@ class Snapshot:
     def idle(self) -> dict[str, RunnerNow]:
         """The runners that do nothing."""
         return {runner.name: runner for runner in self.runners if runner.held == 0 and runner.room > 0}
+
+    @cached_property
+    def almost_idle(self) -> dict[str, RunnerNow]:
+        """The runners that work and may be given one more job now."""
+        return {runner.name: runner for runner in self.runners if runner.held > 0 and runner.takes_more}
 
     def load(self, model: str) -> float:
         """How long the model takes to load."""

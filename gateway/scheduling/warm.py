@@ -4,19 +4,22 @@ only when waiting for them hurts more than loading, and the runner does it whose
     overdue   a line that has not been served for its patience gets the next runner that may switch, so nobody starves
     owed      a line whose owner has had less than the owner of what would go instead, by more than switching costs,
               gets it too; so does one of a higher priority
-    warm      the head that is due first and that a runner with room has loaded; the fastest idle one takes it. Given
-              ahead, behind what a runner does now, it is only where it would begin first anyway
+    warm      the head that is due first and that an idle runner has loaded; the fastest one takes it
     switch    the line that hurts most: its work over the capacity that has it loaded, against the load time
+    ahead     behind what a runner does now, the head that is due first and that it has loaded, only where it would
+              begin first anyway. A runner that a line would make switch is left to become idle
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from gateway.scheduling.snapshot import Line, Models, RunnerNow, Snapshot
+
+Free = Mapping[str, RunnerNow]  # runners that may be given something, by name
 
 AS_SOON = 1.05  # predictions that differ by less are the same
 NOTHING = 1e-6  # of capacity
@@ -61,7 +64,13 @@ class WarmFirst:
         """The next job to give out, None if every runner does best to wait."""
         if not now.lines:
             return None
-        return self._overdue(now) or self._owed(now) or self._warm(now) or self._switch(now)
+        return (
+            self._overdue(now, now.idle)
+            or self._owed(now, now.idle)
+            or self._warm(now)
+            or self._switch(now)
+            or self._ahead(now)
+        )
 
     # overdue
 
@@ -85,21 +94,21 @@ class WarmFirst:
         ]
         return _drain(now, models, lines), min(thresholds, default=math.inf)
 
-    def _overdue(self, now: Snapshot) -> Decision | None:
-        late = [line for line in now.lines if self.is_overdue(now, line)]
+    def _overdue(self, now: Snapshot, free: Free) -> Decision | None:
+        late = [line for line in now.lines if self.is_overdue(now, line)] if free else []
         for line in sorted(late, key=lambda line: -line.unserved):
-            chosen = self._forced(now, line)
+            chosen = self._forced(now, line, free)
             if chosen is not None:
                 runner, load = chosen
                 reason = f"overdue: not served for {line.unserved:.0f} s; loads for {load:.1f} s"
                 return Decision(line.head, runner.name, reason, load, is_forced=load > 0)
         return None
 
-    def _forced(self, now: Snapshot, line: Line) -> tuple[RunnerNow, float] | None:
-        """The idle runner that takes a line's head whatever else waits, and what it loads for it."""
+    def _forced(self, now: Snapshot, line: Line, free: Free) -> tuple[RunnerNow, float] | None:
+        """The free runner that takes a line's head whatever else waits, and what it loads for it."""
         able = [
             (self._loss(now, runner, line.models, {}), load, runner)
-            for name, runner in now.idle.items()
+            for name, runner in free.items()
             if name in line.runners
             and ((load := now.missing(runner, line.models)) == 0 or runner.residence >= self.residence * load)
         ]
@@ -108,23 +117,23 @@ class WarmFirst:
 
     # owed
 
-    def _owed(self, now: Snapshot) -> Decision | None:
-        """Of the lines that are due before what an idle runner has loaded, the first one that is owed a switch."""
-        if not now.idle:
+    def _owed(self, now: Snapshot, free: Free) -> Decision | None:
+        """Of the lines that are due before what a free runner has loaded, the first one that is owed a switch."""
+        if not free:
             return None
         before: list[Line] = []
         for line in now.lines:
-            if self._warm_names(now, line) & now.idle.keys():
-                return self._first_owed(now, before, line) if before else None
+            if self._warm_names(now, line) & free.keys():
+                return self._first_owed(now, before, line, free) if before else None
             before.append(line)
         return None
 
-    def _first_owed(self, now: Snapshot, before: list[Line], instead: Line) -> Decision | None:
+    def _first_owed(self, now: Snapshot, before: list[Line], instead: Line, free: Free) -> Decision | None:
         for line in before:
             lag = line.lags_behind(instead)
             if lag <= 0:
                 continue
-            chosen = self._forced(now, line)
+            chosen = self._forced(now, line, free)
             if chosen is None:
                 continue
             runner, load = chosen
@@ -143,25 +152,14 @@ class WarmFirst:
     # warm
 
     def _warm(self, now: Snapshot) -> Decision | None:
+        if not now.idle:
+            return None
         for line in now.lines:
-            warm = now.warm_for(line.models)
-            able = line.runners if warm is None else line.runners & warm
-            idle = [now.idle[name] for name in able if name in now.idle]
+            idle = [now.idle[name] for name in self._warm_names(now, line) & now.idle.keys()]
             if idle:
                 best = min(idle, key=_quickest)
                 return Decision(line.head, best.name, "has its models loaded, and is the fastest that is free")
-            ahead = self._ahead(now, able)
-            if ahead is not None:
-                return Decision(line.head, ahead.name, "has its models loaded, and is free first")
         return None
-
-    @staticmethod
-    def _ahead(now: Snapshot, able: Iterable[str]) -> RunnerNow | None:
-        """The runner on which the job would begin first, if it may be given another one before it is free."""
-        runners = [now.by_name[name] for name in able if name in now.by_name]
-        soonest = min((runner.ready_in for runner in runners), default=0.0)
-        with_room = [runner for runner in runners if runner.room > 0 and runner.ready_in <= soonest * AS_SOON]
-        return min(with_room, key=lambda runner: ((runner.queue + 1) / runner.speed, _quickest(runner)), default=None)
 
     # switch
 
@@ -208,6 +206,31 @@ class WarmFirst:
             demand = now.demand.get(victim, 0.0)
             loss += demand / left if left > NOTHING else demand / NOTHING
         return loss, -runner.speed, runner.name
+
+    # ahead
+
+    def _ahead(self, now: Snapshot) -> Decision | None:
+        """What is given to a runner that works. Lines that would get it for a switch, were it idle, keep it."""
+        free: Free = now.almost_idle
+        while free:
+            claim = self._overdue(now, free) or self._owed(now, free)
+            if claim is None:
+                return self._warm_ahead(now, free)
+            if not claim.load:
+                return claim
+            free = {name: runner for name, runner in free.items() if name != claim.runner}
+            now = replace(now, lines=tuple(line for line in now.lines if line.head != claim.job))
+        return None
+
+    def _warm_ahead(self, now: Snapshot, free: Free) -> Decision | None:
+        for line in now.lines:
+            names = self._warm_names(now, line)
+            soonest = min((now.by_name[name].ready_in for name in names), default=0.0)
+            able = [free[name] for name in names & free.keys() if free[name].ready_in <= soonest * AS_SOON]
+            if able:
+                first = min(able, key=lambda runner: ((runner.queue + 1) / runner.speed, _quickest(runner)))
+                return Decision(line.head, first.name, "has its models loaded, and is free first")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

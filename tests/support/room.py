@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,12 +44,40 @@ class StandingClock(Clock):
     def __init__(self) -> None:
         self.seconds = 0.0
         self.set_by_seconds = 0.0  # somebody sets the wall clock forward, or back
+        self.alarms: list[StandingAlarm] = []
 
     def wall_ms(self) -> int:
         return NOW_MS + int((self.seconds + self.set_by_seconds) * 1000)
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> StandingAlarm:
+        self.alarms.append(StandingAlarm(self, self.seconds + seconds, call))
+        return self.alarms[-1]
+
+    def let_pass(self, seconds: float) -> None:
+        """Time passes, and whatever is due meanwhile is called."""
+        until = self.seconds + seconds
+        while due := [alarm for alarm in self.alarms if alarm.due <= until]:
+            first = min(due, key=lambda alarm: alarm.due)
+            first.cancel()
+            self.seconds = max(self.seconds, first.due)
+            first.call()
+        self.seconds = until
+
+
+@dataclass(eq=False)
+class StandingAlarm:
+    """Something that is called when a test lets the time come."""
+
+    clock: StandingClock
+    due: float
+    call: Callable[[], None]
+
+    def cancel(self) -> None:
+        if self in self.clock.alarms:
+            self.clock.alarms.remove(self)
 
 
 class Listener:

@@ -65,19 +65,21 @@ class Watched(Ours):
     some.integers(1, 3),
     some.integers(1, 2),
     some.floats(0.1, 1.0),
+    some.integers(0, 2),
+    some.sampled_from([0.1, 2.0, 20.0]),
 )
-def test_nobody_starves(jobs, runners, kept, apart):
+def test_nobody_starves(jobs, runners, kept, apart, prefetch, lead):
     """A line is served within its patience, and then once for each line that is late too: a switch, the residence
-    before it, and a job under way."""
+    before it, a job under way, and those that were given ahead."""
     policy, load, longest_job = WarmFirst(patience_seconds=20.0), 2.0, 4.0
     arrivals = [
         Job(f"{place:04}", place * apart, work, frozenset({f"m{max(0, model - 2)}"}))
         for place, (model, work) in enumerate(jobs)
     ]
-    watched = Watched(policy)
+    watched = Watched(policy, prefetch, lead)
     pool = Pool([1.0] * runners, kept, {f"m{model}": load for model in range(4)})
     pool.run(arrivals, watched)
     patience = max(policy.patience_seconds, policy.patience * load)
-    turn = (1 + policy.residence) * load + 2 * longest_job
+    turn = (1 + policy.residence) * load + (2 + prefetch) * longest_job
     assert watched.longest <= patience + 4 * turn
     assert all(job.ended >= job.started >= job.arrived for job in arrivals)

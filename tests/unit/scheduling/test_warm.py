@@ -43,6 +43,7 @@ def snapshots(draw):
                 keeps=draw(some.integers(1, 3)),
                 ready_in=held * draw(some.floats(0.1, 5)),
                 residence=draw(some.sampled_from([0.0, 10.0, math.inf])),
+                opens_in=draw(some.sampled_from([0.0, 0.0, 2.0])) if held else 0.0,
             )
         )
     lines = [
@@ -95,7 +96,7 @@ def test_decisions_keep_to_what_fits_and_to_the_room(now):
             continue
         chosen = now.by_name[decision.runner]
         heads = {line.head: line for line in now.lines}
-        assert chosen.room > 0
+        assert chosen.takes_more
         assert decision.runner in heads[decision.job].runners
         if name == "warm" and chosen.held:
             assert now.missing(chosen, heads[decision.job].models) == 0, "given ahead where it is not loaded"
@@ -170,6 +171,42 @@ def test_ahead_only_where_it_begins_first():
     assert WarmFirst().pick(snapshot([slow, fast], [line("x", "a")])) is None
     soon = runner("gpu-0", "a", held=1, ready_in=1)
     assert WarmFirst().pick(snapshot([soon, fast], [line("x", "a")])).runner == "gpu-0"
+
+
+def test_ahead_only_once_its_slot_is_open():
+    busy = runner("gpu-0", "a", held=1, ready_in=5.0, opens_in=4.5)
+    for policy in POLICIES.values():
+        assert policy.pick(snapshot([busy], [line("x", "a")])) is None
+        decision = policy.pick(snapshot([dataclasses.replace(busy, opens_in=0.0)], [line("x", "a")]))
+        assert (decision.job, decision.runner) == ("x", "gpu-0")
+
+
+def test_a_runner_that_an_overdue_line_makes_switch_gets_nothing_ahead():
+    """It would never be idle where work for what it has loaded goes on coming."""
+    late = line("late", "b", place=1, unserved=1_000.0)
+    busy = [runner(name, "a", held=1, ready_in=0.5) for name in ("gpu-0", "gpu-1")]
+    decision = WarmFirst().pick(snapshot(busy, [line("warm", "a", count=9), late]))
+    assert decision.job == "warm"
+    assert (
+        WarmFirst().pick(snapshot([busy[0] if decision.runner == "gpu-1" else busy[1]], [line("warm", "a"), late]))
+        is None
+    )
+    idle = [runner("gpu-0", "a"), runner("gpu-1", "a", held=1, ready_in=0.5)]
+    assert WarmFirst().pick(snapshot(idle, [line("warm", "a"), late])).job == "late"
+
+
+def test_what_is_overdue_is_given_ahead_too_where_it_is_loaded():
+    late = line("late", "b", place=1, unserved=1_000.0)
+    both = runner("gpu-0", "a", "b", held=1, ready_in=0.5, keeps=2)
+    decision = WarmFirst().pick(snapshot([both], [line("warm", "a"), late]))
+    assert (decision.job, decision.load) == ("late", 0)
+
+
+def test_a_runner_idles_for_none_that_is_given_ahead():
+    """What an idle runner can do is decided first."""
+    pool = [runner("gpu-0", "a", held=1, ready_in=0.1), runner("gpu-1", "b")]
+    decision = WarmFirst().pick(snapshot(pool, [line("ahead", "a"), line("now", "b", place=1)]))
+    assert (decision.job, decision.runner) == ("now", "gpu-1")
 
 
 def test_the_last_copy_of_a_model_to_be_kept_stays():
