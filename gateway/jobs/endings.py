@@ -4,7 +4,7 @@ The order of an end, so that a client never hears of one that it cannot ask for:
 
     1. the files get their public names, committed
     2. history entry and state are committed
-    3. the slot is free for the next job
+    3. the slot is free for the next job, if it was not when its runner told the end (`hearing`)
     4. the client is told: what it missed, the terminal message, the queue's length, ``executing`` with ``node: null``
     5. that it was told is written down, once the last message is with its socket; until then a restart tells it again
 """
