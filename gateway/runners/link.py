@@ -21,6 +21,7 @@ RECONNECT_FIRST_SECONDS = 0.2
 RECONNECT_MOST_SECONDS = 5.0
 HANDSHAKE_SECONDS = 10.0
 PONG_SECONDS = 2.0
+IN_A_ROW_MOST = 128  # frames; then others get a turn: those who send them on, whose queues are bounded
 CONTROL = frozenset({aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG})
 FLAGS = {"supports_preview_metadata": True}
 
@@ -186,7 +187,12 @@ class Link:
             backlog.append(message)
 
     async def _follow(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for frame in socket:
+        in_a_row = 0
+        async for frame in socket:  # waits for nothing while there are frames
+            in_a_row += 1
+            if in_a_row == IN_A_ROW_MOST:
+                in_a_row = 0
+                await asyncio.sleep(0)
             if frame.type is aiohttp.WSMsgType.TEXT:
                 message = messages.parse(frame.data)
                 if message is not None and (rest := self._listener.link_message(message)) is not None:

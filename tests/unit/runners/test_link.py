@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -105,6 +106,33 @@ async def test_a_restarted_runner_is_found_again(make, simulator):
     await heard.until("opened")
     await simulator.restart()
     await heard.until("opened", 2)
+
+
+async def test_a_flood_leaves_turns_to_others(make, simulator):
+    """Clients' queues are bounded: whoever empties them must not wait until everything that has come is heard."""
+
+    class Flood:
+        left = 10 * links.IN_A_ROW_MOST
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, '{"type":"hello","data":{}}', None)
+
+    link, heard = make()
+    await heard.until("opened")
+    following = asyncio.create_task(link._follow(Flood()))
+    most = 0
+    while not following.done():
+        before = heard.told.count("hello")
+        await asyncio.sleep(0)
+        most = max(most, heard.told.count("hello") - before)
+    assert heard.told.count("hello") == 10 * links.IN_A_ROW_MOST
+    assert most <= links.IN_A_ROW_MOST
 
 
 async def test_what_is_not_open_is_not_closed(make, simulator):
