@@ -2,7 +2,9 @@
 and what is left out for a slow client, is the session's business.
 
 aiohttp writes each frame by itself, which for a flood of small ones costs more than all that the gateway does with
-them. So plain frames are made here (RFC 6455, section 5.2; a server masks nothing); compressed ones are aiohttp's.
+them. So plain frames are made here (RFC 6455, section 5.2; a server masks nothing). For a client that has negotiated
+compression texts are compressed by aiohttp; binary frames are pictures, which get no smaller, and stay plain (RFC 7692,
+section 6, leaves that to each message).
 """
 
 from __future__ import annotations
@@ -49,8 +51,11 @@ class Wire:
         """
         if self._socket.compress:
             for frame in frames:
-                await (self._socket.send_str(frame) if isinstance(frame, str) else self._socket.send_bytes(frame))
-            return
+                await (self._socket.send_str(frame) if isinstance(frame, str) else self._send_plain([frame]))
+        else:
+            await self._send_plain(frames)
+
+    async def _send_plain(self, frames: Sequence[str | bytes]) -> None:
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
