@@ -47,7 +47,8 @@ class Trail:
     async def page(
         self, *, limit: int, before_id: int | None = None, where: Mapping[str, str] | None = None
     ) -> list[AuditRow]:
-        """The newest lines first. Raises StorageError."""
+        """The newest lines first, those of a moment ago too. Raises StorageError."""
+        await self._db.flushed()
         return await rows.load_audit(self._db, limit=limit, before_id=before_id, where=where)
 
     def forget(self, kept_ms: int) -> None:
