@@ -28,8 +28,10 @@ log = structlog.get_logger(__name__)
 async def get_queue(request: web.Request) -> web.StreamResponse:
     """What runs and what waits (ComfyUI server.py get_queue); a long queue compressed, where that is accepted."""
     listing = services(request).jobs.queue(caller_of(request).within)
+    if len(listing) < COMPRESSED_FROM:
+        return await pieces.send(request, listing.pieces())
     headers: dict[str, str] = {hdrs.VARY: hdrs.ACCEPT_ENCODING}
-    if len(listing) >= COMPRESSED_FROM and "deflate" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
+    if "deflate" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
         headers[hdrs.CONTENT_ENCODING] = "deflate"
         return await pieces.send(request, await listing.deflated(), headers)
     return await pieces.send(request, listing.pieces(), headers)
