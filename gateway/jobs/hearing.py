@@ -24,7 +24,7 @@ from gateway.runners.runner import Runner
 from gateway.storage.errors import StorageError
 
 LINE_MOST = 256  # messages and frames of one runner
-LINE_BYTES_MOST = 8 * 1024 * 1024
+LINE_BYTES_MOST = 1024 * 1024
 
 Told = tuple[Runner, Message | bytes]
 
