@@ -4,8 +4,9 @@ A row is computed once, when a job ends, and kept; `select` filters, sorts and p
 may see them, is not known here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -147,7 +148,7 @@ def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
     if query.workflow_id is not None:
         chosen = [row for row in chosen if row.get("workflow_id") == query.workflow_id]
     end = None if query.limit is None else query.offset + query.limit
-    shown = _in_order(chosen, query)[query.offset : end]
+    shown = list(islice(_in_order(chosen, query), query.offset, end))
     return {
         "jobs": shown,
         "pagination": {
@@ -159,14 +160,23 @@ def select(rows: Iterable[Row], query: JobsQuery) -> dict[str, Any]:
     }
 
 
-def _in_order(rows: list[Row], query: JobsQuery) -> list[Row]:
-    is_falling = query.sort_order == "desc"
+def _in_order(rows: list[Row], query: JobsQuery) -> Iterator[Row]:
+    key: Callable[[Row], Any]
     if query.sort_by == "execution_duration":
-        return sorted(rows, key=_duration, reverse=is_falling)
-    try:
-        return sorted(rows, key=itemgetter("create_time"), reverse=is_falling)  # without a call of ours for each row
-    except (KeyError, TypeError):  # some row has none, or one that is no number
-        return sorted(rows, key=_creation, reverse=is_falling)
+        rising = sorted(rows, key=(key := _duration))
+    else:
+        try:
+            rising = sorted(rows, key=(key := itemgetter("create_time")))  # without a call of ours for each row
+        except (KeyError, TypeError):  # some row has none, or one that is no number
+            rising = sorted(rows, key=(key := _creation))
+    return iter(rising) if query.sort_order == "asc" else _falling(rising, key)
+
+
+def _falling(rising: list[Row], key: Callable[[Row], Any]) -> Iterator[Row]:
+    """The same from its end, equal ones in the order in which they are. Lists of jobs are nearly in rising order
+    already, which makes sorting them cheap; to sort them the other way round is not, where many are equal."""
+    for _, equal in groupby(reversed(rising), key):
+        yield from reversed(list(equal))
 
 
 def create_time(extra_data: object) -> Any:

@@ -156,6 +156,14 @@ def test_workflows_are_told_apart() -> None:
     assert [row["id"] for row in jobs_api.select(rows, JobsQuery(workflow_id="w"))["jobs"]] == ["a"]
 
 
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 10), st.none() | st.integers(1, 10))
+def test_falling_order_is_that_of_a_stable_sort(times: list[int], offset: int, limit: int | None) -> None:
+    rows = [{"id": str(place), "status": "pending", "create_time": time} for place, time in enumerate(times)]
+    wanted = sorted(rows, key=lambda row: row["create_time"], reverse=True)
+    shown = jobs_api.select(rows, JobsQuery(sort_order="desc", offset=offset, limit=limit))["jobs"]
+    assert shown == wanted[offset : None if limit is None else offset + limit]
+
+
 def test_equal_rows_keep_their_order() -> None:
     rows = [jobs_api.pending_row(name, 1, {}) for name in "abc"]
     for order in ("asc", "desc"):
