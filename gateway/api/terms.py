@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.access.callers import IDENTITY, caller_of
+from gateway.access.callers import IDENTITY
 from gateway.api.services import services
 from gateway.api.tag_paths import tags_of
 from gateway.jobs.hooks import Hook
@@ -15,7 +15,7 @@ from gateway.jobs.terms import Terms
 
 def terms_of(request: web.Request, hooks: Sequence[Hook] = ()) -> Terms:
     """The terms; ``hooks`` are receivers that the request names itself, judged already."""
-    token = caller_of(request).token
+    token = request[IDENTITY].token
     of_token = () if token is None or token.webhook is None else (token.webhook,)
     return Terms(required_tags(request), (*of_token, *hooks))
 

@@ -203,6 +203,7 @@ class Runner:
         await self._rest()
         old, self.client = self.client, _client_of(config, self._settings, self._rules)
         self.config = config
+        Runner.changes += 1
         self.link = Link(self.client, self.link.sid, self)
         self._down_since = self._clock.monotonic()
         self._turn(RunnerState.CONNECTING, "its endpoint or its headers have changed")
