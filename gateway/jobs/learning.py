@@ -55,7 +55,7 @@ class Learner:
         for topic, name, text in await learned.load_learned(self._db):
             value = json_text.loads(text)
             if topic == RUNNER:
-                memory.runners[name] = RunnerMemory(**value)
+                memory.put_runner(name, RunnerMemory(**value))
             elif topic == MODEL:
                 memory.put_load(name, value)
             else:

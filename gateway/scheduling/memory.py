@@ -5,11 +5,14 @@ takes to load, and how fast it is.
     cold       nothing was loaded  it keeps more than was thought
     warm       it was loaded       it keeps fewer: as many as were used since
     either     loading took time   the load time
+
+Until one or the other was seen on a runner, it is thought to keep what most runners do on which it was.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +22,7 @@ from gateway.scheduling.warm import HEAVY
 NEWEST = 0.25  # share of the newest observation
 REMEMBERED = 64  # models of one runner
 MODELS_MOST = 5_000
-FIRST_GUESS = 2  # models that a runner is thought to keep until it is known
+FIRST_GUESS = 2  # models that a runner is thought to keep until it is known of any
 LOADED = 0.4  # of the known load time: less is no load
 TIMED_ENOUGH = 5
 SPEED_SPAN = 50.0  # a runner is at most so many times faster or slower than another
@@ -30,7 +33,7 @@ class RunnerMemory:
     """``recent`` are the models that it has used, least recently first, loaded or not."""
 
     recent: list[str] = field(default_factory=list)
-    keeps: int = FIRST_GUESS
+    keeps: int | None = None  # None: not known yet
     speed: float | None = None  # None: not known yet
     timed: int = 0  # jobs that its speed was drawn from
 
@@ -42,18 +45,26 @@ class Memory:
         self.runners: dict[str, RunnerMemory] = {}
         self.loads: dict[str, float] = {}
         self._all_loads = 0.0
+        self._kept_by: Counter[int] = Counter()  # how many runners are known to keep so many
         self.changed: set[tuple[str, str]] = set()
         self.forgotten: set[str] = set()  # models
 
     def warm(self, runner: str) -> tuple[str, ...]:
         """What it has loaded by all that is known, least recently used first."""
         known = self.runners.get(runner)
-        return () if known is None else tuple(kept(known.recent, known.keeps, self.loads))
+        return () if known is None else tuple(kept(known.recent, self.keeps(runner), self.loads))
 
     def keeps(self, runner: str) -> int:
         """How many heavy models it keeps."""
         known = self.runners.get(runner)
-        return FIRST_GUESS if known is None else known.keeps
+        if known is not None and known.keeps is not None:
+            return known.keeps
+        return max(self._kept_by, key=lambda keeps: (self._kept_by[keeps], -keeps), default=FIRST_GUESS)
+
+    def put_runner(self, runner: str, known: RunnerMemory) -> None:
+        """As it was stored."""
+        self.runners[runner] = known
+        self._kept_by = Counter(each.keeps for each in self.runners.values() if each.keeps is not None)
 
     def speed(self, runner: str, otherwise: float) -> float:
         """How much faster than a runner of speed 1 it is."""
@@ -83,7 +94,7 @@ class Memory:
         recent = list(known.recent)
         for models in jobs:
             recent = _used(recent, models)
-        return tuple(kept(recent, known.keeps, self.loads))
+        return tuple(kept(recent, self.keeps(runner), self.loads))
 
     def ran(self, runner: str, models: Models, loaded: Mapping[str, float], unaccounted: float = 0.0) -> None:
         """A job with these models ran there.
@@ -97,7 +108,7 @@ class Memory:
         if not models:
             return
         known = self.runners.setdefault(runner, RunnerMemory())
-        warm = set(kept(known.recent, known.keeps, self.loads))
+        warm = set(self.warm(runner))
         expected = sum(self.loads.get(model, 0.0) for model in models if model not in warm)
         spent = sum(loaded.values()) + unaccounted
         self._learn_loads(models, {model for model in models if model not in warm}, loaded, unaccounted)
@@ -106,11 +117,13 @@ class Memory:
         if seen and full > 0:
             was_loaded = spent >= LOADED * full
             if was_loaded and not expected:
-                known.keeps = max(1, self._depth(known.recent, models) - 1)
+                self._learn_keeps(known, max(1, self._depth(known.recent, models) - 1))
             elif not was_loaded and expected >= LOADED * full:
-                known.keeps = max(known.keeps, self._depth(known.recent, models))
+                self._learn_keeps(known, max(self.keeps(runner), self._depth(known.recent, models)))
         known.recent = _used(known.recent, models)
-        known.keeps = max(known.keeps, len(_heavy(models, self.loads)))
+        together = len(_heavy(models, self.loads))
+        if together > self.keeps(runner):
+            self._learn_keeps(known, together)
         self.changed.add(("runner", runner))
 
     def took(self, runner: str, ratio: float, otherwise: float) -> None:
@@ -145,6 +158,12 @@ class Memory:
                 self.put_load(model, seconds)
             elif known is not None and seconds >= LOADED * known and seconds > 0:
                 self.put_load(model, (1 - NEWEST) * known + NEWEST * seconds)
+
+    def _learn_keeps(self, known: RunnerMemory, keeps: int) -> None:
+        if known.keeps is not None:
+            self._kept_by -= Counter([known.keeps])
+        known.keeps = keeps
+        self._kept_by[keeps] += 1
 
     def put_load(self, model: str, seconds: float) -> None:
         """The load time of a model."""

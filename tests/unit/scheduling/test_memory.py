@@ -88,3 +88,27 @@ def test_memory_is_bounded_and_tells_what_it_let_go():
 @pytest.mark.parametrize(("keeps", "there"), [(1, ["c"]), (2, ["vae", "b", "c"]), (3, ["a", "vae", "b", "c"])])
 def test_light_ones_stay_with_the_heavy_ones_that_were_used_after_them(keeps, there):
     assert kept(["a", "vae", "b", "c"], keeps, {"a": 8.0, "b": 8.0, "c": 8.0, "vae": 0.3}) == there
+
+
+def test_a_runner_of_which_it_is_not_known_keeps_what_most_of_the_others_do():
+    memory = Memory()
+    for name, keeps in (("gpu-0", 1), ("gpu-1", 1), ("gpu-2", 3)):
+        real = RealRunner(keeps)
+        for model in "abcd" * 3 + "abcdcbcbabcdcbcb" * 3:
+            memory.ran(name, frozenset({model}), real.run({model}))
+    for model in "ab":
+        memory.ran("new", frozenset({model}), {model: 8.0})
+    assert (memory.keeps("new"), memory.warm("new")) == (1, ("b",))
+    memory.ran("new", frozenset({"a"}), {})
+    assert (memory.keeps("new"), memory.warm("new")) == (2, ("b", "a")), "what is seen of itself counts"
+    again = Memory()
+    for name, known in memory.runners.items():
+        again.put_runner(name, known)
+    assert again.keeps("newer") == 1
+
+
+def test_together_they_must_have_room():
+    memory = Memory()
+    memory.ran("gpu-0", frozenset("abc"), dict.fromkeys("abc", 8.0))
+    assert memory.keeps("gpu-0") == 3
+    assert set(memory.warm("gpu-0")) == set("abc")
