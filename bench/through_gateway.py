@@ -3,7 +3,8 @@ the policy alone on the same jobs. What is warm, how fast runners are and how lo
 
 The gateway learns in a run of other jobs first, which is not counted, and ends before the one that is begins. A job
 takes a little longer here than its work, for HTTP and for everything that runs on the same machine; how much is
-measured, and the policy alone is given the same.
+measured, and the policy alone is given the same. Where the policy counts in seconds, they are the same on both sides:
+its patience is scaled down for the gateway, and by how much jobs are given ahead is scaled up for the policy alone.
 
     python bench/through_gateway.py [--jobs 400] [--scale 0.4] [--mix 0] [--seed 0] [--policy warm]
 """
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from placement import BOUND, MIXES, POLICIES
-from policies import Bound
-from virtual import Job, Pool, Workload
+from placement import BOUND, MIXES
+from policies import Bound, Ours
+from virtual import Job, Policy, Pool, Workload
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -33,6 +34,8 @@ from support.pools import running_pool
 from gateway.config import LogConfig
 from gateway.jobs.states import AttemptState, JobState
 from gateway.logging import configure_logging
+from gateway.scheduling.ahead import LEAST_LEAD
+from gateway.scheduling.warm import WarmFirst
 
 STEP_SECONDS = 0.25  # of a sampler at speed 1, before scaling
 LONGEST_SECONDS = 600.0  # after the last job has come
@@ -102,7 +105,8 @@ async def through_gateway(
         }
         for speed in mix.speeds
     ]
-    config = {"scheduling": {"policy": policy}, "log": {"level": "error"}}
+    patience = WarmFirst().patience_seconds * scale
+    config = {"scheduling": {"policy": policy, "patience_seconds": patience}, "log": {"level": "error"}}
     async with running_pool(folder, len(options), options=options, config=config) as pool:
         await sent_and_ended(pool, learning(mix), scale, first_seed=len(jobs))
         before = sum(len(simulator.gpu.loads) for simulator in pool.simulators)
@@ -145,27 +149,30 @@ async def sent_and_ended(
     return ends, ids, sent
 
 
-def alone(mix: Workload, jobs: list[Job], name: str, overhead: float = 0.0) -> list[float]:
-    """The same on the policy alone, with so much more for every job."""
-    loads = {f"model-{rank:02}": 0.0 if name == BOUND else mix.load_seconds for rank in range(mix.models)}
-    pool, policy = Pool(mix.speeds, mix.kept, loads, overhead=overhead), Bound() if name == BOUND else POLICIES[name]()
+def alone(mix: Workload, jobs: list[Job], policy: Policy, overhead: float = 0.0) -> tuple[list[float], int]:
+    """The same on the policy alone, with so much more for every job; and how often a model was loaded."""
+    loads = {f"model-{rank:02}": 0.0 if isinstance(policy, Bound) else mix.load_seconds for rank in range(mix.models)}
+    pool = Pool(mix.speeds, mix.kept, loads, overhead=overhead)
     pool.run([dataclasses.replace(job, id=f"learning {job.id}") for job in learning(mix)], policy)
     mine = [dataclasses.replace(job, arrived=pool.now + job.arrived, work=steps_of(job) * STEP_SECONDS) for job in jobs]
+    before = sum(worker.loads for worker in pool.workers)
     pool.run(mine, policy)
-    return [job.ended - job.arrived for job in mine]
+    return [job.ended - job.arrived for job in mine], sum(worker.loads for worker in pool.workers) - before
 
 
 def rows(mix: Workload, arguments: argparse.Namespace) -> Iterator[tuple[str, float]]:
     jobs = dataclasses.replace(mix, jobs=arguments.jobs).arrivals(arguments.seed)
-    yield BOUND, statistics.mean(alone(mix, jobs, BOUND))
-    for name in ("warm (the gateway's)", "warm (the gateway's), one job ahead"):
-        yield name, statistics.mean(alone(mix, jobs, name))
+    yield BOUND, statistics.mean(alone(mix, jobs, Bound())[0])
+    lead = LEAST_LEAD / arguments.scale
+    for name, prefetch in (("warm (the gateway's)", 0), ("warm (the gateway's), one job ahead", 1)):
+        took, loads = alone(mix, jobs, Ours(prefetch=prefetch, lead=lead))
+        yield f"{name}, {loads} loads", statistics.mean(took)
     for policy in arguments.policy:
         with tempfile.TemporaryDirectory() as folder:
             took, overhead, loads = asyncio.run(through_gateway(mix, jobs, arguments.scale, Path(folder), policy))
         yield f"through the gateway: {policy}, {loads} loads", statistics.mean(took)
-        more = statistics.mean(alone(mix, jobs, "warm (the gateway's), one job ahead", overhead))
-        yield f"the policy alone, each job {overhead:.2f} s longer, as here", more
+        more, loads = alone(mix, jobs, Ours(prefetch=1, lead=lead), overhead)
+        yield f"the policy alone, each job {overhead:.2f} s longer, {loads} loads", statistics.mean(more)
 
 
 def main() -> None:
