@@ -81,10 +81,11 @@ class Forecaster:
         speed = {runner.name: runner.speed for runner in state.runners}
         whole_speed = sum(speed.values())
         fitting = self._scheduler.fitting(views)
+        pace_of_all = 1 / whole_speed if whole_speed else 0.0
         behind, missing = 0.0, len(waiting)
         for place, each in enumerate(self._registry.waiting):
             if place >= PLAYED_MOST and each.job_id not in waiting:  # most of a long line
-                behind += each.work / whole_speed if whole_speed else 0.0
+                behind += each.work * pace_of_all
                 continue
             able = [name for name in fitting(each.needs, each.refused_by) if name in ready]
             if able and place < PLAYED_MOST:
@@ -97,7 +98,7 @@ class Forecaster:
             else:
                 pace = whole_speed / len(speed) if speed else 1.0
                 start, load = min(ready.values(), default=0.0) + behind, 0.0
-                behind += each.work / whole_speed if whole_speed else 0.0
+                behind += each.work * pace_of_all
             if each.job_id not in waiting:
                 continue
             job = self._registry.get(each.job_id)

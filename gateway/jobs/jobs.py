@@ -249,9 +249,13 @@ class Jobs:
     def _places(self, job_ids: Iterable[str]) -> dict[str, int]:
         """The places in the pool's queue, from 1, of those jobs that have not begun: whoever waits is told how many are
         before it, and not whose they are."""
-        wanted = set(job_ids)
-        due = (job_id for job_id, owner in self.registry.due() if owner != HOUSE)
-        return {job_id: place for place, job_id in enumerate(due, start=1) if job_id in wanted}
+        wanted, found, place = set(job_ids), {}, 0
+        for job_id, owner in self.registry.due():
+            if owner != HOUSE:
+                place += 1
+                if job_id in wanted:
+                    found[job_id] = place
+        return found
 
     def told(self, job_id: str) -> None:
         """The end of a job is with its client's socket: it is not told again after a restart."""
