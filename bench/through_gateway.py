@@ -3,8 +3,10 @@ the policy alone on the same jobs. What is warm, how fast runners are and how lo
 
 The gateway learns in a run of other jobs first, which is not counted, and ends before the one that is begins. A job
 takes a little longer here than its work, for HTTP and for everything that runs on the same machine; how much is
-measured, and the policy alone is given the same. Where the policy counts in seconds, they are the same on both sides:
-its patience is scaled down for the gateway, and by how much jobs are given ahead is scaled up for the policy alone.
+measured, and the policy alone is given the same. It begins with the same models loaded where they are then: with few
+switches in a run, where each model happens to lie makes more of a difference than all the rest. Where the policy counts
+in seconds, they are the same on both sides: its patience is scaled down for the gateway, and by how much jobs are given
+ahead is scaled up for the policy alone.
 
     python bench/through_gateway.py [--jobs 400] [--scale 0.4] [--mix 0] [--seed 0] [--policy warm]
 """
@@ -88,11 +90,19 @@ class Ends:
             self.given.setdefault(attempt.job.id, time.perf_counter())
 
 
-async def through_gateway(
-    mix: Workload, jobs: list[Job], scale: float, folder: Path, policy: str
-) -> tuple[list[float], float, int]:
-    """Seconds from arrival to end, by how much a job takes longer here than its work and its loads, both unscaled, and
-    how often a model was loaded."""
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """``took``: seconds from arrival to end, of each job. ``overhead``: by how many one takes longer than its work
+    and its loads. Both unscaled. ``loads``: how often a model was loaded. ``warm``: what each runner had first."""
+
+    took: list[float]
+    overhead: float
+    loads: int
+    warm: list[list[str]]
+
+
+async def through_gateway(mix: Workload, jobs: list[Job], scale: float, folder: Path, policy: str) -> Found:
+    """What the gateway makes of the jobs, after it has learned."""
     checkpoints = [f"model-{rank:02}.safetensors" for rank in range(mix.models)]
     options = [
         {
@@ -110,6 +120,7 @@ async def through_gateway(
     async with running_pool(folder, len(options), options=options, config=config) as pool:
         await sent_and_ended(pool, learning(mix), scale, first_seed=len(jobs))
         before = sum(len(simulator.gpu.loads) for simulator in pool.simulators)
+        warm = [[model.removesuffix(".safetensors") for model in each.gpu.loaded] for each in pool.simulators]
         ends, ids, sent = await sent_and_ended(pool, jobs, scale)
         loads = sum(len(simulator.gpu.loads) for simulator in pool.simulators) - before
         speeds = {simulator.options.name: simulator.options.speed for simulator in pool.simulators}
@@ -117,7 +128,7 @@ async def through_gateway(
             steps_of(job) * STEP_SECONDS / speeds[ends.ran_on[job_id]] for job, job_id in zip(jobs, ids, strict=True)
         )
         overhead = (ends.busy / scale - work - loads * mix.load_seconds) / len(jobs)
-        return [(ends.at[job_id] - sent[job_id]) / scale for job_id in ids], max(0.0, overhead), loads
+        return Found([(ends.at[job_id] - sent[job_id]) / scale for job_id in ids], max(0.0, overhead), loads, warm)
 
 
 def learning(mix: Workload) -> list[Job]:
@@ -149,13 +160,18 @@ async def sent_and_ended(
     return ends, ids, sent
 
 
-def alone(mix: Workload, jobs: list[Job], policy: Policy, overhead: float = 0.0) -> tuple[list[float], int]:
-    """The same on the policy alone, with so much more for every job; and how often a model was loaded."""
+def alone(
+    mix: Workload, jobs: list[Job], policy: Policy, overhead: float = 0.0, warm: list[list[str]] | None = None
+) -> tuple[list[float], int]:
+    """The same on the policy alone, with so much more for every job; and how often a model was loaded. Its runners
+    have loaded ``warm``, or else what they learned with has left them."""
     loads = {f"model-{rank:02}": 0.0 if isinstance(policy, Bound) else mix.load_seconds for rank in range(mix.models)}
     pool = Pool(mix.speeds, mix.kept, loads, overhead=overhead)
     pool.run([dataclasses.replace(job, id=f"learning {job.id}") for job in learning(mix)], policy)
     mine = [dataclasses.replace(job, arrived=pool.now + job.arrived, work=steps_of(job) * STEP_SECONDS) for job in jobs]
     before = sum(worker.loads for worker in pool.workers)
+    for worker, models in zip(pool.workers, warm or (), strict=False):
+        worker.warm = list(models)
     pool.run(mine, policy)
     return [job.ended - job.arrived for job in mine], sum(worker.loads for worker in pool.workers) - before
 
@@ -169,10 +185,10 @@ def rows(mix: Workload, arguments: argparse.Namespace) -> Iterator[tuple[str, fl
         yield f"{name}, {loads} loads", statistics.mean(took)
     for policy in arguments.policy:
         with tempfile.TemporaryDirectory() as folder:
-            took, overhead, loads = asyncio.run(through_gateway(mix, jobs, arguments.scale, Path(folder), policy))
-        yield f"through the gateway: {policy}, {loads} loads", statistics.mean(took)
-        more, loads = alone(mix, jobs, Ours(prefetch=1, lead=lead), overhead)
-        yield f"the policy alone, each job {overhead:.2f} s longer, {loads} loads", statistics.mean(more)
+            found = asyncio.run(through_gateway(mix, jobs, arguments.scale, Path(folder), policy))
+        yield f"through the gateway: {policy}, {found.loads} loads", statistics.mean(found.took)
+        more, loads = alone(mix, jobs, Ours(prefetch=1, lead=lead), found.overhead, found.warm)
+        yield f"the policy alone, each job {found.overhead:.2f} s longer, {loads} loads", statistics.mean(more)
 
 
 def main() -> None:
