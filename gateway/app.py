@@ -278,10 +278,11 @@ def _show(first_admin: str | None) -> None:
 
 def _spare_what_lasts() -> None:
     """Has the garbage collector pass over all that is there after the start: the code, and the jobs of earlier lives.
-    A walk through it takes a tenth of a second and more, in which nobody is answered. And has threads take turns."""
-    gc.collect()
+    A walk through it takes a tenth of a second and more, in which nobody is answered. The command turns the collector
+    off for the start, which makes much that lasts and hardly any garbage. And has threads take turns."""
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    gc.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
