@@ -138,6 +138,7 @@ class Job:
     attempts: list[Attempt] = field(default_factory=list)
     refused_by: dict[str, str] = field(default_factory=dict)  # runner -> its words
     was_accepted: bool = False
+    has_row: bool = False  # it is in the database
     input_failures: int = 0  # times in a row that an input file could not be had
     cancel_requested: bool = False  # to be ended whatever it does
     delete_requested: bool = False  # to be taken out of the queue unless it has begun

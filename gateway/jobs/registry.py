@@ -247,18 +247,20 @@ class Registry:
         if attempt is not None:
             operations.append(job_rows.insert_attempt(rows.attempt_row(attempt)))
         await self._db.write(*operations)
+        job.has_row = True
 
-    async def store_acceptance(self, job: Job, *, is_stored: bool) -> None:
-        """Writes down that a job waits, before it does and before its client is answered; ``is_stored``: it has a row.
+    async def store_acceptance(self, job: Job) -> None:
+        """Writes down that a job waits, before it does and before its client is answered.
 
         Raises StorageError: nothing was written.
         """
-        if is_stored:
+        if job.has_row:
             outputs = rows.json_bytes(job.outputs_to_execute)
             stored = job_rows.update_job(job.id, state=JobState.PENDING.value, outputs_to_execute=outputs)
         else:
             stored = job_rows.insert_job(replace(rows.row_of(job), state=JobState.PENDING.value))
         await self._db.write(stored, *self.scribe.beside(job, JobState.PENDING, certain=False))
+        job.has_row = True
 
     async def store_attempt(self, attempt: Attempt) -> None:
         """Writes down the intent to give a job to a runner. Raises StorageError: nothing was written."""

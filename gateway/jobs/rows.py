@@ -76,6 +76,7 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
         created_at=row.created_at,
         state=JobState(row.state),
         outputs_to_execute=json_text.loads(row.outputs_to_execute),
+        has_row=True,
         was_accepted=may_be_accepted(JobState(row.state), {AttemptState(attempt.state) for attempt in attempts}),
         cancel_requested=row.wish == Wish.CANCEL,
         delete_requested=row.wish == Wish.DELETE,

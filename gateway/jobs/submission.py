@@ -53,6 +53,8 @@ log = structlog.get_logger(__name__)
 RETRY_AFTER_SECONDS = 5
 RETRIES_MOST = 100
 PRIORITY_MOST = 100
+FORGETTING_SECONDS = 5.0  # a refused prompt's client waits at most so long for the database
+FORGETTING_PAUSE_SECONDS = 0.05
 FIRST_CONTACT_SECONDS = 2.0  # a prompt waits for a runner to be made ready, while none has been since the start
 
 
@@ -179,13 +181,32 @@ class Submissions:
             return await self._accept_or_refuse(job)
         except StorageError as error:
             log.error("job.not_accepted", job=job.id, reason=str(error))
+            self._give_up(job)
+            await self._forgotten(job)
             body = errors.error_body("storage_unavailable", "The gateway cannot store prompts now", str(error))
             return _refusal(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         finally:
-            if job.state is JobState.SUBMITTING:
-                if job.attempt is not None:
-                    self._dispatcher.abandon(job.attempt, "its submission failed")
-                self._registry.turn(job, JobState.REFUSED, "not accepted")
+            self._give_up(job)
+
+    def _give_up(self, job: Job) -> None:
+        """Nothing, where it is known already what becomes of the job."""
+        if job.state is JobState.SUBMITTING:
+            if job.attempt is not None:
+                self._dispatcher.abandon(job.attempt, "its submission failed")
+            self._registry.turn(job, JobState.REFUSED, "not accepted")
+
+    async def _forgotten(self, job: Job) -> None:
+        """The row of a job that was refused is gone before its client hears so: a crash before that would have the job
+        run, and its client sends it again. Where the database stays away, the client hears of it all the same."""
+        if not job.has_row:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FORGETTING_SECONDS):
+                while True:
+                    with suppress(StorageError):
+                        await self._db.flushed()
+                        return
+                    await asyncio.sleep(FORGETTING_PAUSE_SECONDS)
 
     # the parts of a submission
 
@@ -302,7 +323,7 @@ class Submissions:
             answer = await self._conclude(job, attempt, outcome, frozenset(tried))
             if answer is not None:
                 return answer
-        return await self._accept_unasked(job, is_stored=bool(tried))
+        return await self._accept_unasked(job)
 
     def _choose(self, job: Job, tried: frozenset[str]) -> tuple[str, bool] | None:
         """The runner to ask, and whether it is only to validate. None: nobody can be asked."""
@@ -354,7 +375,7 @@ class Submissions:
                 return None  # the runner failed; whether the prompt is valid, another one knows
             log.info("prompt.refused", job=job.id, runner=attempt.runner, reason=outcome.words)
             self._registry.turn(job, JobState.REFUSED, outcome.words)
-            await self._db.flushed()  # or a crash now would have it validated, and perhaps run, once more
+            await self._forgotten(job)
             return Answer(outcome.status, outcome.body, outcome.content_type, attempt.runner, job.id)
         if isinstance(outcome, InDoubt):
             return await self._in_doubt(job, attempt, outcome)
@@ -400,23 +421,24 @@ class Submissions:
         if job.state is JobState.SUBMITTING:
             self._registry.turn(job, JobState.DISPATCHED, "validated")
 
-    async def _accept_unasked(self, job: Job, *, is_stored: bool) -> Answer:
+    async def _accept_unasked(self, job: Job) -> Answer:
         """No runner can be asked: the gateway's own checks decide, by the catalogues that it knows."""
         catalogues = [runner.facts.catalogue for runner in self._pool if runner.facts.catalogue is not None]
         error, node_errors, outputs = validation.check(job.prompt, job.options.partial_execution_targets, catalogues)
         if error is not None:
             self._registry.turn(job, JobState.REFUSED, str(error.get("message")))
+            await self._forgotten(job)
             return _refusal(400, {"error": error, "node_errors": node_errors})
         if not self._dispatcher.could_wait_for_one(job):
             self._registry.turn(job, JobState.REFUSED, "no runner")
-            await self._db.flushed()  # or a crash now would have it run, and its client is told to send it again
+            await self._forgotten(job)
             unfit = self._dispatcher.unfit(job)
             if unfit is not None:
                 return _refusal(400, errors.no_runner_fits(unfit))
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self._dispatcher.explain(job).considered)
             return _refusal(503, errors.no_runner_available(reasons), {"Retry-After": str(RETRY_AFTER_SECONDS)})
         job.outputs_to_execute = list(outputs)
-        await self._registry.store_acceptance(job, is_stored=is_stored)
+        await self._registry.store_acceptance(job)
         job.was_accepted = True
         self._registry.turn(job, JobState.PENDING, "accepted on the gateway's own checks: no runner could be asked")
         self._dispatcher.schedule()

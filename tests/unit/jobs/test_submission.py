@@ -134,6 +134,34 @@ async def test_what_cannot_be_stored_is_not_accepted_on_the_gateways_own_checks_
     assert await job_rows.load_unfinished(room.db) == []
 
 
+async def test_a_503_is_told_when_nothing_is_left_of_the_prompt(room, submissions, monkeypatch):
+    """The database is away from the second write on: a crash after the answer must not find the job, and run it."""
+    room.runner.failure = RunnerUnreachable("gpu-0", "refused")
+    write, flushed, is_away = room.db.write, room.db.flushed, [False]
+    back = asyncio.Event()
+
+    def first_only(*operations):
+        if is_away[0]:
+            raise DatabaseUnavailable("database is locked")
+        is_away[0] = True
+        return write(*operations)
+
+    async def once_it_is_back():
+        if is_away[0]:
+            back.set()
+            raise DatabaseUnavailable("database is locked")
+        await flushed()
+
+    monkeypatch.setattr(room.db, "write", first_only)
+    monkeypatch.setattr(room.db, "flushed", once_it_is_back)
+    submitting = asyncio.create_task(submissions.submit(REQUEST, ""))
+    await back.wait()
+    assert not submitting.done()
+    is_away[0] = False
+    assert (await submitting).status == 503
+    assert await job_rows.load_unfinished(room.db) == []
+
+
 async def test_what_was_accepted_and_ended_at_once_is_no_503_while_its_end_cannot_be_stored(
     room, submissions, monkeypatch
 ):
