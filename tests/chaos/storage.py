@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chaos.life import Life
 
+from gateway.api.services import Services
 from gateway.storage.writer import Writer
 
 ROOMY = 1 << 30  # pages
@@ -51,8 +52,10 @@ class StorageTrouble:
                 assert driver is not None
                 driver.execute(f"PRAGMA max_page_count = {pages}").close()
 
-        if life.is_alive:
-            await life.ask(lambda rooms: rooms.db._writer._thread.submit(bound, rooms.db._writer))
+        async def submit(rooms: Services) -> None:
+            rooms.db._writer._thread.submit(bound, rooms.db._writer)
+
+        await life.run(submit)  # which returns also where the gateway is killed meanwhile
 
     def lock(self) -> bool:
         """Returns whether nobody was writing just now."""
