@@ -34,15 +34,31 @@ class Control:
     async def delete(self, jobs: Iterable[Job]) -> None:
         """Takes jobs that have not begun out of the queue; others go on."""
         found = list(jobs)
-        for some in batched(found, DROPPED_AT_ONCE):
-            # The waiting ones first: none of them is to fill a slot that the others leave.
-            self._endings.all_dropped([job for job in some if job.is_in(JobState.PENDING)], "deleted by its client")
-            await asyncio.sleep(0)  # thousands may be named: others have their turn meanwhile
+        await self._drop_the_waiting(found, "deleted by its client")
         on_runners = [job for job in found if job.is_in(JobState.DISPATCHED)]
         for job in on_runners:
             job.delete_requested = True
         await self._registry.store_wishes(on_runners)
         await asyncio.gather(*(self._dispatcher.obey(job.attempt) for job in on_runners if job.attempt is not None))
+
+    async def _drop_the_waiting(self, jobs: Sequence[Job], reason: str) -> int:
+        """Before anything is done to the others: none of these is to fill a slot that one of them leaves. Returns how
+        many there were."""
+        dropped = 0
+        for some in batched(jobs, DROPPED_AT_ONCE):
+            waiting = [job for job in some if job.is_in(JobState.PENDING)]
+            self._endings.all_dropped(waiting, reason)
+            dropped += len(waiting)
+            await asyncio.sleep(0)  # thousands may be named: others have their turn meanwhile
+        return dropped
+
+    async def cancel_all(self, jobs: Iterable[Job]) -> bool:
+        """The same for several, at once (``POST /api/jobs/cancel``). Returns whether any had not ended by itself."""
+        found = list(jobs)
+        dropped = await self._drop_the_waiting(found, "cancelled by its client")
+        if dropped:
+            await self._registry.store_wishes(())
+        return any(await asyncio.gather(*(self.cancel(job) for job in found))) or dropped > 0
 
     async def cancel(self, job: Job) -> bool:
         """Ends a job whatever it does (``POST /api/jobs/{id}/cancel``). Returns False if it had ended by itself."""

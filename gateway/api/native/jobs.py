@@ -64,5 +64,4 @@ async def cancel_jobs(request: web.Request) -> web.Response:
     rooms, within = services(request), caller_of(request).within
     found = [job for job_id in job_ids if (job := rooms.jobs.job(job_id, within)) is not None]
     note_others(request, "job.cancel", found)
-    results = [await rooms.jobs.control.cancel(job) for job in found]
-    return answers.json({"cancelled": any(results)})
+    return answers.json({"cancelled": await rooms.jobs.control.cancel_all(found)})

@@ -195,6 +195,18 @@ async def test_a_clear_gives_no_slot_to_what_it_is_about_to_clear(room):
     assert [job.id for job in room.registry] == ["r"]
 
 
+async def test_cancelling_several_gives_no_slot_to_one_of_them(room):
+    """The runner takes two; the third waits, and would come next as soon as one of the others is gone."""
+    first, second = await room.held("a"), await room.held("b")
+    waiting = await room.pending("c")
+    room.dispatcher.open()
+    assert await room.control.cancel_all([first.job, waiting, second.job]) is True
+    await room.dispatcher.drain()
+    assert [job.state for job in (first.job, second.job, waiting)] == [JobState.CANCELLED] * 3
+    assert len(waiting.attempts) == 0
+    assert await room.control.cancel_all([]) is False
+
+
 async def test_deleted_jobs_are_stored_as_such(room):
     attempt = await room.held()
     await room.control.delete([attempt.job])
