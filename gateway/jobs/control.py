@@ -40,6 +40,8 @@ class Control:
             job.delete_requested = True
         await self._registry.store_wishes(on_runners)
         await asyncio.gather(*(self._dispatcher.obey(job.attempt) for job in on_runners if job.attempt is not None))
+        for job in on_runners:
+            await self._dispatcher.withdrawn(job)
 
     async def _drop_the_waiting(self, jobs: Sequence[Job], reason: str) -> int:
         """Before anything is done to the others: none of these is to fill a slot that one of them leaves. Returns how

@@ -112,6 +112,7 @@ class Dispatcher:
         self._wake_up = WakeUp(clock, self.schedule)
         self._take_backs = TakeBacks()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._withdrawals: dict[str, asyncio.Event] = {}  # under way, by job
         self._is_open = False
         self._is_to_schedule = False
         self._pool_seen: list[tuple[int, RunnerConfig]] = []  # by its runners' catalogues and configuration
@@ -332,6 +333,7 @@ class Dispatcher:
         if runner is None or not attempt.is_open or attempt.is_being_withdrawn:
             return None
         attempt.is_being_withdrawn = True
+        over = self._withdrawals[attempt.job.id] = asyncio.Event()
         try:
             found = await self._take_backs.take_back(runner, attempt)
             has_not_run = found.fate is not Fate.GONE or found.never_began or await self._still_stands(runner, attempt)
@@ -341,7 +343,15 @@ class Dispatcher:
             return None
         finally:
             attempt.is_being_withdrawn = False
+            self._withdrawals.pop(attempt.job.id, None)
+            over.set()
         return found
+
+    async def withdrawn(self, job: Job) -> None:
+        """Returns once no withdrawal of the job is under way, whoever has begun it: a health check may have."""
+        over = self._withdrawals.get(job.id)
+        if over is not None:
+            await over.wait()
 
     async def obey(self, attempt: Attempt) -> bool:
         """Carries out on the runner what clients have asked for, a cancellation or a deletion.

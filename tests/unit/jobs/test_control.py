@@ -1,5 +1,7 @@
 """Cancelling, interrupting and deleting, by where the job stands and by what its runner can do."""
 
+import asyncio
+
 import pytest
 from support.room import SECRETS, PlayedRunner, jobs_room
 
@@ -205,6 +207,28 @@ async def test_cancelling_several_gives_no_slot_to_one_of_them(room):
     assert [job.state for job in (first.job, second.job, waiting)] == [JobState.CANCELLED] * 3
     assert len(waiting.attempts) == 0
     assert await room.control.cancel_all([]) is False
+
+
+async def test_a_deletion_is_answered_when_a_withdrawal_that_a_check_has_begun_is_over(room, monkeypatch):
+    held = await room.held("a")
+    asked, answers = asyncio.Event(), asyncio.Event()
+    take_back = room.dispatcher._take_backs.take_back
+
+    async def slow(runner, attempt):
+        asked.set()
+        await answers.wait()
+        return await take_back(runner, attempt)
+
+    monkeypatch.setattr(room.dispatcher._take_backs, "take_back", slow)
+    checking = asyncio.create_task(room.dispatcher.withdraw(held))
+    await asked.wait()
+    deleting = asyncio.create_task(room.control.delete([held.job]))
+    await room.db.flushed()  # the wish is written down
+    await asyncio.wait({deleting}, timeout=0.05)
+    assert not deleting.done()
+    answers.set()
+    await asyncio.gather(checking, deleting)
+    assert held.job.state is JobState.CANCELLED
 
 
 async def test_deleted_jobs_are_stored_as_such(room):
