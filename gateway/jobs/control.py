@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.endings import Endings
-from gateway.jobs.job import Job
+from gateway.jobs.job import Attempt, Job
 from gateway.jobs.registry import Registry
 from gateway.jobs.states import AttemptState, JobState
 
@@ -39,9 +39,13 @@ class Control:
         for job in on_runners:
             job.delete_requested = True
         await self._registry.store_wishes(on_runners)
-        await asyncio.gather(*(self._dispatcher.obey(job.attempt) for job in on_runners if job.attempt is not None))
-        for job in on_runners:
-            await self._dispatcher.withdrawn(job)
+        await asyncio.gather(*(self._obeyed(job.attempt) for job in on_runners if job.attempt is not None))
+
+    async def _obeyed(self, attempt: Attempt) -> bool:
+        """Carries out what a client has asked for; where somebody else is at it already, returns when that is over."""
+        obeyed = await self._dispatcher.obey(attempt)
+        await self._dispatcher.withdrawn(attempt.job)
+        return obeyed
 
     async def _drop_the_waiting(self, jobs: Sequence[Job], reason: str) -> int:
         """Before anything is done to the others: none of these is to fill a slot that one of them leaves. Returns how
@@ -55,7 +59,7 @@ class Control:
         return dropped
 
     async def cancel_all(self, jobs: Iterable[Job]) -> bool:
-        """The same for several, at once (``POST /api/jobs/cancel``). Returns whether any had not ended by itself."""
+        """Cancels several jobs at once (``POST /api/jobs/cancel``). Returns whether any had not ended by itself."""
         found = list(jobs)
         dropped = await self._drop_the_waiting(found, "cancelled by its client")
         if dropped:
@@ -77,7 +81,7 @@ class Control:
         await self._registry.store_wishes([job])
         if attempt.state is AttemptState.POSTING:
             return True  # the dispatch under way sees it when its runner has answered
-        obeyed = await self._dispatcher.obey(attempt)
+        obeyed = await self._obeyed(attempt)
         return obeyed or attempt.is_interrupted or job.is_in(JobState.CANCELLED)  # reconciling may have been faster
 
     async def interrupt(self, jobs: Iterable[Job]) -> None:

@@ -209,7 +209,8 @@ async def test_cancelling_several_gives_no_slot_to_one_of_them(room):
     assert await room.control.cancel_all([]) is False
 
 
-async def test_a_deletion_is_answered_when_a_withdrawal_that_a_check_has_begun_is_over(room, monkeypatch):
+@pytest.mark.parametrize("how", ["delete", "cancel"])
+async def test_the_answer_comes_when_a_withdrawal_that_a_check_has_begun_is_over(room, monkeypatch, how):
     held = await room.held("a")
     asked, answers = asyncio.Event(), asyncio.Event()
     take_back = room.dispatcher._take_backs.take_back
@@ -222,12 +223,11 @@ async def test_a_deletion_is_answered_when_a_withdrawal_that_a_check_has_begun_i
     monkeypatch.setattr(room.dispatcher._take_backs, "take_back", slow)
     checking = asyncio.create_task(room.dispatcher.withdraw(held))
     await asked.wait()
-    deleting = asyncio.create_task(room.control.delete([held.job]))
-    await room.db.flushed()  # the wish is written down
-    await asyncio.wait({deleting}, timeout=0.05)
-    assert not deleting.done()
+    ending = asyncio.create_task(room.control.delete([held.job]) if how == "delete" else room.control.cancel(held.job))
+    await asyncio.wait({ending}, timeout=0.05)
+    assert not ending.done()
     answers.set()
-    await asyncio.gather(checking, deleting)
+    await asyncio.gather(checking, ending)
     assert held.job.state is JobState.CANCELLED
 
 
