@@ -59,8 +59,8 @@ async def run_demo(*, port: int, runners: int) -> None:
 
 
 async def _run(port: int, runners: int) -> None:
-    from gateway.app import serve
     from gateway.logging import configure_logging
+    from gateway.serving import serve
     from gateway.simulator import Simulator
 
     async with AsyncExitStack() as stack:

@@ -50,8 +50,8 @@ def serve(config: ConfigOption = Path("config.yaml")) -> None:
     from gateway.logging import configure_logging
 
     configure_logging(settings.log)
-    from gateway.app import serve as serve_gateway
     from gateway.config import load_config
+    from gateway.serving import serve as serve_gateway
     from gateway.storage.errors import StorageError
 
     try:

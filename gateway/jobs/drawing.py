@@ -27,6 +27,7 @@ class Drawing:
         self._pool = pool
         self._scheduler = scheduler
         self._on_change = on_change
+        self._drawn_by: object = None  # what today's needs depend on
         self._undrawn: dict[str, None] = {}  # jobs whose needs are by an older catalogue, in their order
         self._task: asyncio.Task[None] | None = None
 
@@ -42,7 +43,12 @@ class Drawing:
 
     def pool_changed(self) -> None:
         """Which inputs are combos is told by the catalogue: when it changes, so may what jobs need. Thousands may wait:
-        the one that is about to be given out is looked at before it is, the others bit by bit."""
+        the one that is about to be given out is looked at before it is, the others bit by bit. A runner that comes or
+        goes and knows what others know changes nothing."""
+        drawn_by = (self._pool.version, {owner for runner in self._pool for owner in runner.config.reserved_for})
+        if drawn_by == self._drawn_by:
+            return
+        self._drawn_by = drawn_by
         self._undrawn = dict.fromkeys(job.id for job in self._registry.shown(*VISIBLE))
         if self._undrawn and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._draw_the_others())

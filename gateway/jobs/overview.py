@@ -37,7 +37,7 @@ class Overview:
         row = await job_rows.load_job(self._db, job_id)
         if row is None or (owner is not None and row.owner != owner):
             return None
-        attempts = await job_rows.load_attempts(self._db, [job_id])
+        attempts = await job_rows.load_attempts(self._db, job_id)
         return {**_job(row), **self._now(self._registry.get(job_id)), "attempts": [_attempt(each) for each in attempts]}
 
     def _now(self, job: Job | None) -> dict[str, Any]:

@@ -70,9 +70,7 @@ async def _recover(db: Database, registry: Registry, secrets: Secrets) -> None:
     found = await job_rows.load_unfinished(db)
     highest_seq = await job_rows.highest_seq(db)
     registry.start_counting(highest_seq, rows.next_number(found, at_least=highest_seq))
-    attempts: dict[str, list[job_rows.AttemptRow]] = {}
-    for attempt in await job_rows.load_attempts(db, [row.id for row in found]):
-        attempts.setdefault(attempt.job_id, []).append(attempt)
+    attempts = await job_rows.load_attempts_of_unfinished(db)
     for row in found:
         job = rows.job_of(row, attempts.get(row.id, []))
         if job.attempts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -53,31 +54,22 @@ def job_of(row: JobRow, attempts: list[AttemptRow]) -> Job:
     """An unfinished job as it stood when its rows were written. Its live messages are gone, its secrets are
     sealed, and of its needs only the tags are known: the rest is drawn from the graph by the pool's catalogue."""
     request = _request(row.request)
-    tags = tuple(request["tags"])
-    explicit = request["explicit_number"]
+    state = JobState(row.state)
     job = Job(
         id=row.id,
         seq=row.seq,
-        number=int(row.number) if explicit is None else explicit,
+        number=int(row.number) if request.number is None else request.number,
         owner=row.owner,
         client_id=row.client_id,
         content=Content.packed(row.prompt, row.extra_data),
         secrets={},
-        options=Options(
-            request["partial_execution_targets"],
-            tags,
-            request.get("runs_alone", False),
-            request.get("retries"),
-            request.get("priority", 0),
-            request.get("weight", 1.0),
-            hooks_of(request.get("hooks", ())),
-        ),
-        needs=Needs(frozenset(tags), frozenset(), frozenset()),
+        options=request.options,
+        needs=request.needs,
         created_at=row.created_at,
-        state=JobState(row.state),
+        state=state,
         outputs_to_execute=json_text.loads(row.outputs_to_execute),
         has_row=True,
-        was_accepted=may_be_accepted(JobState(row.state), {AttemptState(attempt.state) for attempt in attempts}),
+        was_accepted=may_be_accepted(state, {AttemptState(attempt.state) for attempt in attempts}),
         cancel_requested=row.wish == Wish.CANCEL,
         delete_requested=row.wish == Wish.DELETE,
         reason=row.reason or "",
@@ -114,15 +106,34 @@ def may_be_accepted(job: JobState, attempts: Collection[AttemptState]) -> bool:
 def next_number(unfinished: Iterable[JobRow], *, at_least: int) -> int:
     """Where the pool's counter goes on, so that new jobs come behind those that wait: the counter also advances with
     prompts that leave no row, so it may be ahead of the order of acceptance."""
-    counted = (row.number for row in unfinished if _request(row.request)["explicit_number"] is None)
+    counted = (row.number for row in unfinished if _request(row.request).number is None)
     return max(at_least, *(int(abs(number)) + 1 for number in counted), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a submission said; ``number`` is None where the place in the queue was left to the pool."""
+
+    number: float | None
+    options: Options
+    needs: Needs
+
+
 @lru_cache(maxsize=1024)
-def _request(text: bytes) -> dict[str, Any]:
-    """What a submission said, to be read only: of thousands that wait, most say the same."""
-    found: dict[str, Any] = json_text.loads(text)
-    return found
+def _request(text: bytes) -> _Request:
+    """Of thousands that wait, most said the same."""
+    said = json_text.loads(text)
+    tags = tuple(said["tags"])
+    options = Options(
+        said["partial_execution_targets"],
+        tags,
+        said.get("runs_alone", False),
+        said.get("retries"),
+        said.get("priority", 0),
+        said.get("weight", 1.0),
+        hooks_of(said.get("hooks", ())),
+    )
+    return _Request(said["explicit_number"], options, Needs(frozenset(tags), frozenset(), frozenset()))
 
 
 def attempt_row(attempt: Attempt) -> AttemptRow:

@@ -16,6 +16,8 @@ from gateway.scheduling import placement
 from gateway.scheduling.needs import Needs
 from gateway.scheduling.placement import Judge, RunnerView
 
+NOT_REFUSED: frozenset[tuple[str, str]] = frozenset()
+
 
 class Stranded:
     """Finds and ends them. It is a Watcher of the registry."""
@@ -44,7 +46,7 @@ class Stranded:
         known: dict[tuple[Needs, frozenset[tuple[str, str]]], str | None] = {}
         for job in self._suspects(pool):
             views = views or views_now()
-            kind = (job.needs, frozenset(job.refused_by.items()))
+            kind = (job.needs, frozenset(job.refused_by.items()) if job.refused_by else NOT_REFUSED)
             if kind not in known:
                 known[kind] = placement.stranded(job.needs, views, self._judge, job.refused_by)
             reasons = known[kind]

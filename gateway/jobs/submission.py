@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,13 +23,14 @@ from weakref import WeakValueDictionary
 import structlog
 
 from gateway.clock import Clock
-from gateway.comfyui import errors, graph, history, jobs_api, json_text, validation
+from gateway.comfyui import errors, graph, jobs_api, json_text, validation
 from gateway.comfyui.catalogue import Catalogue
 from gateway.config import QueueConfig
+from gateway.jobs import asked
 from gateway.jobs.content import Content
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.history import History
-from gateway.jobs.hooks import HOOKS_MOST, Hook, HookRefused, hook_of, merged
+from gateway.jobs.hooks import Hook, HookRefused, merged
 from gateway.jobs.job import Attempt, Job, Options
 from gateway.jobs.post import Accepted, InDoubt, Outcome, Refused
 from gateway.jobs.receivers import Receivers
@@ -51,8 +51,6 @@ from gateway.storage.words import storable
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 5
-RETRIES_MOST = 100
-PRIORITY_MOST = 100
 FORGETTING_SECONDS = 5.0  # a refused prompt's client waits at most so long for the database
 FORGETTING_PAUSE_SECONDS = 0.05
 FIRST_CONTACT_SECONDS = 2.0  # a prompt waits for a runner to be made ready, while none has been since the start
@@ -227,13 +225,8 @@ class Submissions:
 
     def _number(self, request: Mapping[str, Any]) -> float:
         """The order in the queue; the pool's counter advances with every prompt that brings no number of its own."""
-        if "number" in request:
-            try:
-                given = float(request["number"])
-            except OverflowError:
-                given = math.inf
-            if not math.isfinite(given):
-                raise ValueError("number is not a place in an order")
+        given = asked.number(request)
+        if given is not None:
             return given
         number = self._registry.next_number()
         return -number if request.get("front") else number
@@ -258,14 +251,8 @@ class Submissions:
         )
 
     async def _own_hooks(self, request: Mapping[str, Any]) -> list[Hook]:
-        """``extra_data.gateway.webhook``: one, or a list of them. Raises HookRefused."""
-        asked = _own(request.get("extra_data")).get("webhook")
-        if asked is None:
-            return []
-        hooks = [hook_of(each) for each in (asked if isinstance(asked, list) else [asked])]
-        if len(hooks) > HOOKS_MOST:
-            raise HookRefused(f"has more than {HOOKS_MOST} receivers")
-        return [await self._receivers.check(hook) for hook in hooks]
+        """The webhooks that the prompt itself asks for. Raises HookRefused."""
+        return [await self._receivers.check(hook) for hook in asked.hooks(request.get("extra_data"))]
 
     async def _owner_of_stored(self, job_id: str) -> str | None:
         if await job_rows.owner_of(self._db, job_id) is None:
@@ -274,15 +261,14 @@ class Submissions:
         return await job_rows.owner_of(self._db, job_id)
 
     def _job(self, job_id: str, number: float, request: Mapping[str, Any], owner: str, terms: Terms) -> Job:
-        prompt = _prompt(request["prompt"])
+        prompt = asked.graph_of(request["prompt"])
         given = request.get("extra_data")
         given = given if isinstance(given, dict) else {}
-        client_id = request.get("client_id", given.get("client_id"))
-        client_id = client_id if isinstance(client_id, str) else None
+        client_id = asked.client_id(request, given)
         now = self._clock.wall_ms()
         secrets = self._secrets.of(given)
-        tags = tuple(dict.fromkeys([*_tags(given), *terms.tags, *self._tagging.tags_of(prompt)]))
-        weight, priority = self.share_of(owner, _priority(given))
+        tags = tuple(dict.fromkeys([*asked.tags(given), *terms.tags, *self._tagging.tags_of(prompt)]))
+        weight, priority = self.share_of(owner, asked.priority(given))
         workflow_id = jobs_api.workflow_id(given)
         job = Job(
             id=job_id,
@@ -290,14 +276,14 @@ class Submissions:
             number=number,
             owner=owner,
             client_id=client_id,
-            content=Content(prompt, _extra_data(given, client_id, now)),
+            content=Content(prompt, asked.kept(given, client_id, now)),
             secrets=secrets,
             sealed=self._secrets.sealed(job_id, secrets),
             options=Options(
                 request.get("partial_execution_targets"),
                 tags,
                 runs_alone=bool(client_id and self.runs_alone(owner, client_id)),
-                retries=_retries(given),
+                retries=asked.retries(given),
                 priority=priority,
                 weight=weight,
                 hooks=terms.hooks,
@@ -451,51 +437,6 @@ class Submissions:
 
 def _refusal(status: int, body: Mapping[str, Any], headers: dict[str, str] | None = None) -> Answer:
     return Answer(status, json_text.dumps(body).encode(), headers=headers or {})
-
-
-def _extra_data(given: Mapping[str, Any], client_id: str | None, now: int) -> dict[str, Any]:
-    """What is kept of it: no secrets, no receivers of webhooks, whose URLs may be some, and no ``client_id`` where the
-    job has it."""
-    kept = history.public_extra_data(given)
-    own = _own(given)
-    if "webhook" in own:
-        kept["gateway"] = {name: value for name, value in own.items() if name != "webhook"}
-    if client_id is not None:
-        kept.pop("client_id", None)
-    return {**kept, "create_time": now}
-
-
-def _own(extra_data: object) -> Mapping[str, Any]:
-    """``extra_data.gateway``, what is said to the gateway itself."""
-    own = extra_data.get("gateway") if isinstance(extra_data, dict) else None
-    return own if isinstance(own, dict) else {}
-
-
-def _tags(extra_data: Mapping[str, Any]) -> tuple[str, ...]:
-    """``extra_data.gateway.tags``, where it is a list of strings."""
-    tags = _own(extra_data).get("tags")
-    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
-
-
-def _retries(extra_data: Mapping[str, Any]) -> int | None:
-    """``extra_data.gateway.retries``, where it is a number that ``failover.retries`` could be."""
-    given = _own(extra_data).get("retries")
-    return given if type(given) is int and 0 <= given <= RETRIES_MOST else None
-
-
-def _priority(extra_data: Mapping[str, Any]) -> int:
-    """``extra_data.gateway.priority``, where it is a whole number; higher goes first."""
-    given = _own(extra_data).get("priority")
-    return max(-PRIORITY_MOST, min(PRIORITY_MOST, given)) if type(given) is int else 0
-
-
-def _prompt(value: Any) -> dict[str, Any]:
-    """The graph; an empty list is as good as an empty graph to ComfyUI, anything else fails there."""
-    if isinstance(value, dict):
-        return value
-    if value == []:
-        return {}
-    raise TypeError("prompt is not an object")
 
 
 def _outputs_to_execute(job: Job, node_errors: Mapping[str, Any], catalogue: Catalogue) -> list[str]:

@@ -16,11 +16,10 @@ from gateway.comfyui.object_info import Conflict
 from gateway.runners.runner import Runner, RunnerState
 
 NAMED_IN_LOG_MOST = 10  # node classes
-VARIANTS_MOST = 8  # definitions of one node class that are compared with new ones
 
 log = structlog.get_logger(__name__)
 
-Version = tuple[int, ...]  # of catalogues, whose numbers are unique among all runners
+Version = tuple[int, ...]  # of the different catalogues, in the order of the runners
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,6 @@ class Pool:
         self._shown_for: Version | None = None
         self._seen = _Look(-1, (), "")
         self._conflicts: frozenset[Conflict] = frozenset()
-        self._shared: dict[str, int] = {}  # runner -> the catalogue_version whose definitions are shared
-        self._definitions: dict[str, list[Any]] = {}  # node class -> its distinct definitions
 
     def __iter__(self) -> Iterator[Runner]:
         return iter(self._runners.values())
@@ -99,7 +96,6 @@ class Pool:
         """
         version = self.shown_version
         if version != self._shown_for:
-            self._share_definitions()
             infos = [(runner.name, runner.facts.object_info) for runner in self._shown()]
             self._shown_info = object_info.merge(infos)
             self._shown_for = version
@@ -110,7 +106,6 @@ class Pool:
         """The union of the catalogues of all runners that were ever ready: a job may wait for one that is lost."""
         version = self.version
         if version != self._known_for:
-            self._share_definitions()
             if version == self.shown_version:
                 info = self.object_info()
             else:
@@ -154,28 +149,6 @@ class Pool:
         known = self._known()
         return [runner for runner in known if runner.health.state is not RunnerState.LOST] or known
 
-    def _share_definitions(self) -> None:
-        """Makes equal definitions of different runners one object, each catalogue once.
-
-        Merging compares every definition of every runner, at up to 50 MB each; of one object that costs nothing.
-        """
-        for runner in self._known():
-            if self._shared.get(runner.name) == runner.catalogue_version:
-                continue
-            self._shared[runner.name] = runner.catalogue_version
-            runner.facts.object_info = {
-                name: self._one_of(name, definition) for name, definition in runner.facts.object_info.items()
-            }
-
-    def _one_of(self, name: str, definition: Any) -> Any:
-        variants = self._definitions.setdefault(name, [])
-        for known in variants:
-            if known == definition:
-                return known
-        variants.append(definition)
-        del variants[:-VARIANTS_MOST]
-        return definition
-
     def _tell_conflicts(self, conflicts: frozenset[Conflict]) -> None:
         """Logs what the runners newly define differently, one line for each way in which they fall into groups."""
         by_groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
@@ -192,4 +165,4 @@ class Pool:
 
 
 def _version_of(runners: list[Runner]) -> Version:
-    return tuple([runner.catalogue_version for runner in runners])
+    return tuple(dict.fromkeys(runner.catalogue_version for runner in runners))

@@ -16,24 +16,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 import structlog
-from blake3 import blake3
 
 from gateway.clock import Clock
-from gateway.comfyui import catalogue as catalogues
 from gateway.comfyui.catalogue import Catalogue
 from gateway.comfyui.messages import Message
-from gateway.comfyui.object_info import with_upload_options
 from gateway.config import HealthConfig, RunnerConfig
 from gateway.runners.addresses import EndpointRules
 from gateway.runners.backoff import Backoff
 from gateway.runners.client import RunnerClient
+from gateway.runners.definitions import Definitions, Shelf
 from gateway.runners.errors import RunnerError, RunnerMisanswered
 from gateway.runners.link import Link
 
@@ -43,7 +41,6 @@ BACKOFF_MOST_SECONDS = 60.0  # between two tries of a runner that fails again an
 
 # Unique in the process: what is remembered by them outlives a runner that leaves and comes back under its name.
 _lives = itertools.count(1)
-_catalogues = itertools.count(1)
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +71,19 @@ class Facts:
 
     system_stats: dict[str, Any] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
-    object_info: dict[str, Any] = field(default_factory=dict)
-    catalogue: Catalogue | None = None
+    definitions: Definitions | None = None
     version: str = ""  # ComfyUI's, "" while unknown
     security_policy: str = ""  # the Content-Security-Policy of its answers (ComfyUI's --disable-api-nodes), "" for none
+
+    @property
+    def object_info(self) -> Mapping[str, Any]:
+        """The definitions of its node classes, empty while unknown. They are not to be changed."""
+        return {} if self.definitions is None else self.definitions.object_info
+
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """The same as the scheduler reads it."""
+        return None if self.definitions is None else self.definitions.catalogue
 
 
 class AddedRunner(RunnerConfig):
@@ -110,8 +116,8 @@ class Runner:
     """One backend ComfyUI server.
 
     ``boot`` numbers the lives of its link: whatever the runner kept in memory or in its temp folder is certain only
-    within one of them. ``rules`` say where an `AddedRunner` may be. ``changes`` counts, for all runners together,
-    whatever may change what a pool shows of them.
+    within one of them. ``rules`` say where an `AddedRunner` may be; ``shelf`` is that of its pool. ``changes`` counts,
+    for all runners together, whatever may change what a pool shows of them.
     """
 
     changes: ClassVar[int] = 0
@@ -125,15 +131,16 @@ class Runner:
         health: HealthConfig,
         clock: Clock,
         rules: EndpointRules | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
         self._rules = rules
+        self._shelf = shelf or Shelf()
         self.client = _client_of(config, health, rules)
         self.link = Link(self.client, sid, self)
         self.health = Health(RunnerState.CONNECTING, "not connected yet", clock.monotonic())
         self.facts = Facts()
-        self.catalogue_version = 0  # another one for every catalogue that was read, unique among all runners
         self.queue_remaining = 0  # as the runner itself counts, whoever submitted
         self.boot = 0
         self._observer = observer
@@ -149,9 +156,13 @@ class Runner:
         self._check_now = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._catalogue_read_at = -math.inf
-        self._catalogue_digest = b""
 
     # what others ask
+
+    @property
+    def catalogue_version(self) -> int:
+        """The same for runners of a pool that define the same, another one for each that differs; 0 while unknown."""
+        return 0 if self.facts.definitions is None else self.facts.definitions.version
 
     @property
     def is_ready(self) -> bool:
@@ -345,32 +356,19 @@ class Runner:
             log.warning("runner.catalogue_not_read", runner=self.name, reason=error.reason)
 
     async def _read_object_info(self) -> None:
-        """Takes over /object_info; the same bytes as last time, up to 50 MB of them, are not parsed again."""
         reply = await self.client.request("GET", "/object_info", timeout=CATALOGUE_SECONDS)
-        digest = blake3(reply.body).digest()
-        if digest == self._catalogue_digest:
-            self._catalogue_read_at = self._clock.monotonic()
-            return
         try:
-            object_info = reply.json() if reply.status == 200 else None
+            definitions = self._shelf.read(reply.body) if reply.status == 200 else None
         except ValueError:
-            object_info = None
-        if not isinstance(object_info, dict):
+            definitions = None
+        if definitions is None:
             raise RunnerMisanswered(self.name, f"GET /object_info answered {reply.status}, no object", reply.status)
-        self._take_catalogue(object_info)
-        self._catalogue_digest = digest
-
-    def _take_catalogue(self, object_info: dict[str, Any]) -> None:
-        # The runner's own input files are nobody's business here, and would make it a new catalogue with every upload.
-        object_info = with_upload_options(object_info, [])
         self._catalogue_read_at = self._clock.monotonic()
-        if object_info == self.facts.object_info and self.facts.catalogue is not None:
+        if definitions is self.facts.definitions:
             return
-        self.facts.object_info = object_info
-        self.facts.catalogue = catalogues.parse(object_info)
-        self.catalogue_version = next(_catalogues)
+        self.facts.definitions = definitions
         Runner.changes += 1
-        log.info("runner.catalogue", runner=self.name, node_classes=len(object_info))
+        log.info("runner.catalogue", runner=self.name, node_classes=len(definitions.object_info))
         if self.is_ready:
             self._observer.pool_changed()
 

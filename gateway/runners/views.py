@@ -34,10 +34,6 @@ class View(Pool):
         runner = self._whole.get(name)
         return runner if runner is not None and self._fits(runner) else None
 
-    def _share_definitions(self) -> None:
-        """The whole pool's definitions are shared with it already, or will be."""
-        self._whole._share_definitions()
-
     def _tell_conflicts(self, conflicts: frozenset[Conflict]) -> None:
         """The whole pool's conflicts are told already; these are some of them."""
 

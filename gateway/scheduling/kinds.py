@@ -40,9 +40,12 @@ class Kind:
         """Puts a job among its client's."""
         if waiting.flow not in self._lines:
             self._lines[waiting.flow] = SortedKeyList(key=lambda waiting: waiting.due)
-        self._lines[waiting.flow].add(waiting)
+        line = self._lines[waiting.flow]
+        line.add(waiting)
         self.count += 1
         self.work += waiting.work
+        if line[0] is not waiting:
+            return  # its client is due when it was before
         owner = waiting.owner
         if owner not in self._clients:
             self._clients[owner] = LazyHeap(lambda client: self._key_of_client(owner, client))

@@ -27,8 +27,6 @@ from gateway.storage.database import Database, Operation
 from gateway.storage.schema import attempts, jobs
 from gateway.storage.writer import values_of
 
-IDS_PER_QUERY = 500
-
 RowT = TypeVar("RowT")
 
 
@@ -175,14 +173,19 @@ async def load_untold(db: Database, *, ended_since: int, newest: int) -> list[st
     return [str(row[0]) for row in rows[::-1]]
 
 
-async def load_attempts(db: Database, job_ids: Collection[str]) -> list[AttemptRow]:
-    """The attempts of these jobs; those of one job are in their order."""
-    ids = list(job_ids)
-    found: list[AttemptRow] = []
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        some = attempts.c.job_id.in_(ids[start : start + IDS_PER_QUERY])
-        query = select(*_ATTEMPT_COLUMNS).where(some).order_by(attempts.c.job_id, attempts.c.ordinal)
-        found += [_made(AttemptRow, row) for row in await db.read(query)]
+async def load_attempts(db: Database, job_id: str) -> list[AttemptRow]:
+    """The attempts of a job, in their order."""
+    query = select(*_ATTEMPT_COLUMNS).where(attempts.c.job_id == job_id).order_by(attempts.c.ordinal)
+    return [_made(AttemptRow, row) for row in await db.read(query)]
+
+
+async def load_attempts_of_unfinished(db: Database) -> dict[str, list[AttemptRow]]:
+    """The attempts of all jobs without an end that have some, by job and in their order."""
+    query = select(*_ATTEMPT_COLUMNS).join(jobs, jobs.c.id == attempts.c.job_id).where(jobs.c.ended_at.is_(None))
+    found: dict[str, list[AttemptRow]] = {}
+    for row in await db.read(query.order_by(attempts.c.job_id, attempts.c.ordinal)):
+        attempt = _made(AttemptRow, row)
+        found.setdefault(attempt.job_id, []).append(attempt)
     return found
 
 

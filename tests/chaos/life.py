@@ -21,8 +21,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from gateway.api.services import Services
-from gateway.app import gateway, listening
+from gateway.app import gateway
 from gateway.config import Config
+from gateway.serving import listening
 
 T = TypeVar("T")
 START_SECONDS = 20.0

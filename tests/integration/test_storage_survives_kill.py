@@ -5,7 +5,7 @@ import signal
 import sys
 
 from gateway.storage.database import Database
-from gateway.storage.jobs import load_attempts, load_unfinished
+from gateway.storage.jobs import load_attempts_of_unfinished, load_unfinished
 
 WRITER = """
 import asyncio, sys
@@ -38,6 +38,6 @@ async def test_what_was_committed_survives(tmp_path):
     told += [line for line in rest.splitlines(keepends=True) if line.endswith(b"\n")]
     async with await Database.open(url) as db:
         jobs = [job.id for job in await load_unfinished(db)]
-        attempts = [attempt.job_id for attempt in await load_attempts(db, jobs)]
+        attempts = [attempt.job_id for each in (await load_attempts_of_unfinished(db)).values() for attempt in each]
     assert {line.decode().strip() for line in told} <= set(jobs)
     assert sorted(attempts) == sorted(jobs)

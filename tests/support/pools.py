@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.api.services import Services
-from gateway.app import gateway, listening
+from gateway.app import gateway
 from gateway.config import Config, DatabaseConfig, HealthConfig, RunnerConfig, ServerConfig, V1Config
+from gateway.serving import listening
 from gateway.simulator import Simulator, SimulatorOptions
 
 READY_SECONDS = 20.0

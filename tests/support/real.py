@@ -15,9 +15,10 @@ from typing import Any
 import aiohttp
 
 from gateway.api.services import Services
-from gateway.app import gateway, listening
+from gateway.app import gateway
 from gateway.config import Config, DatabaseConfig, HealthConfig, RunnerConfig, ServerConfig
 from gateway.jobs.states import JobState
+from gateway.serving import listening
 from support.client import Client
 from support.graphs import save_graph
 

@@ -38,7 +38,7 @@ def serve_as(monkeypatch):
     """Puts a function in the place of the real gateway."""
 
     def put(serve):
-        monkeypatch.setitem(sys.modules, "gateway.app", types.SimpleNamespace(serve=serve))
+        monkeypatch.setitem(sys.modules, "gateway.serving", types.SimpleNamespace(serve=serve))
 
     return put
 

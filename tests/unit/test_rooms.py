@@ -20,6 +20,7 @@ FLOORS = [
     {"logging", "check", "doctor", "tls"},
     {"signals", "reload"},
     {"app"},
+    {"serving"},
     {"demo"},
     {"cli", "__main__"},
 ]

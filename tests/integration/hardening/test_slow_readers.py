@@ -15,8 +15,8 @@ from support.nodes import ROUTES
 from support.pools import running_pool
 from support.raw import Connection
 
-from gateway.app import listening
 from gateway.config import TlsConfig
+from gateway.serving import listening
 from gateway.tls import Certificates
 
 PATIENCE_SECONDS = 0.8

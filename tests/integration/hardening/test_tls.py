@@ -10,9 +10,9 @@ from support.client import Client
 from support.graphs import save_graph
 from support.pools import running_pool
 
-from gateway.app import listening
 from gateway.config import ConfigError, TlsConfig
 from gateway.reload import Reloader
+from gateway.serving import listening
 from gateway.tls import Certificates
 
 

@@ -36,7 +36,7 @@ async def test_every_change_of_a_job_and_of_its_attempt_is_stored_with_its_time(
     room.endings.lost(attempt, "gone")
     await room.db.flushed()
     row = await job_rows.load_job(room.db, attempt.job.id)
-    (of_attempt,) = await job_rows.load_attempts(room.db, [attempt.job.id])
+    (of_attempt,) = await job_rows.load_attempts(room.db, attempt.job.id)
     job = changes.as_list(row.changes)
     assert [change["state"] for change in job][-2:] == [JobState.RUNNING, JobState.PENDING]
     assert job[-1]["reason"] == "gpu-0: gone"

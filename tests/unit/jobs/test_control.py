@@ -237,7 +237,7 @@ async def test_deleted_jobs_are_stored_as_such(room):
     await room.db.flushed()
     row = await job_rows.load_job(room.db, "a")
     assert (row.state, row.hidden) == ("cancelled", True)
-    assert (await job_rows.load_attempts(room.db, ["a"]))[0].state == "withdrawn"
+    assert (await job_rows.load_attempts(room.db, "a"))[0].state == "withdrawn"
 
 
 async def stored_wish(room, job_id="a"):

@@ -58,7 +58,7 @@ async def test_the_intent_is_stored_before_the_post(room):
 
     async def watched(method, path, **more):
         if path == "/prompt":
-            stored_at_post.extend(await job_rows.load_attempts(room.db, ["a"]))
+            stored_at_post.extend(await job_rows.load_attempts(room.db, "a"))
         return await request(method, path, **more)
 
     room.runner.request = watched

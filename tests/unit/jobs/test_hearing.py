@@ -150,9 +150,10 @@ async def test_a_full_line_holds_up_the_link(room, hearing, disk, monkeypatch, b
     assert len(room.listener.frames) == 3
 
 
-async def test_an_output_that_cannot_be_stored_holds_up_nothing(room, hearing, monkeypatch):
+@pytest.mark.parametrize(("fault", "reopened"), [(StorageError("the disk is full"), 0), (RuntimeError("a fault"), 1)])
+async def test_what_fails_holds_up_nothing_and_a_fault_costs_the_socket(room, hearing, monkeypatch, fault, reopened):
     async def fails(*_):
-        raise StorageError("the disk is full")
+        raise fault
 
     attempt = await begun(room)
     monkeypatch.setattr(room.endings, "public_names", fails)
@@ -160,20 +161,7 @@ async def test_an_output_that_cannot_be_stored_holds_up_nothing(room, hearing, m
     await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
     await hearing.settled(room.runner)
     assert room.listener.types() == ["progress_state"]
-    assert room.runner.links_reopened == 0
-
-
-async def test_a_fault_costs_the_socket_and_nothing_else(room, hearing, monkeypatch):
-    async def fails(*_):
-        raise RuntimeError("a fault")
-
-    attempt = await begun(room)
-    monkeypatch.setattr(room.endings, "public_names", fails)
-    await bring(hearing, room.runner, told_by(attempt, "executed", node="9", output=PICTURE))
-    await bring(hearing, room.runner, told_by(attempt, "progress_state", nodes={}))
-    await hearing.settled(room.runner)
-    assert room.listener.types() == ["progress_state"]
-    assert room.runner.links_reopened == 1
+    assert room.runner.links_reopened == reopened
 
 
 async def test_after_its_close_nothing_is_heard(room, hearing, disk):

@@ -17,7 +17,7 @@ async def stored(room, job_id):
 
 async def attempts(room, job_id):
     await room.db.flushed()
-    return await job_rows.load_attempts(room.db, [job_id])
+    return await job_rows.load_attempts(room.db, job_id)
 
 
 async def test_a_waiting_job_is_counted_shown_and_stored(room):

@@ -15,6 +15,7 @@ from gateway.storage.jobs import (
     insert_attempt,
     insert_job,
     load_attempts,
+    load_attempts_of_unfinished,
     load_finished_rows,
     load_job,
     load_unfinished,
@@ -88,20 +89,22 @@ async def test_attempts(db):
     second = AttemptRow("job-1", 2, "b", "uuid-2", "dispatched", 20)
     await db.write(insert_job(job(1)), insert_attempt(second), insert_attempt(first))
     await db.write(update_attempt("job-1", 1, state="lost", ended_at=15, reason="gone"))
-    assert await load_attempts(db, ["job-1", "job-2"]) == [
+    assert await load_attempts(db, "job-1") == [
         replace(first, state="lost", ended_at=15, reason="gone"),
         second,
     ]
     with pytest.raises(Conflict):
         await db.write(insert_attempt(replace(first, job_id="job-2")))
     await db.write(delete_job("job-1"))
-    assert await load_attempts(db, ["job-1"]) == []
+    assert await load_attempts(db, "job-1") == []
 
 
-async def test_attempts_of_more_jobs_than_one_query_takes(db):
-    rows = [AttemptRow(f"job-{n}", 1, "a", str(n), "dispatched", n) for n in range(1200)]
-    await db.write(*(insert_job(job(n)) for n in range(1200)), *map(insert_attempt, rows))
-    assert sorted(await load_attempts(db, [row.job_id for row in rows]), key=lambda row: row.created_at) == rows
+async def test_attempts_of_unfinished_jobs_are_by_job_and_in_their_order(db):
+    first, second = (AttemptRow("job-1", ordinal, "a", str(ordinal), "lost", ordinal) for ordinal in (1, 2))
+    other, ended = (replace(first, job_id=job_id) for job_id in ("job-2", "job-3"))
+    await db.write(insert_job(job(1)), insert_job(job(2)), insert_job(job(3, ended_at=5)), insert_job(job(4)))
+    await db.write(*map(insert_attempt, (second, other, ended, first)))
+    assert await load_attempts_of_unfinished(db) == {"job-1": [first, second], "job-2": [other]}
 
 
 async def test_unfinished_are_in_order_of_acceptance(db):
