@@ -11,12 +11,13 @@ from typing import Any
 from gateway.jobs.job import Job
 from gateway.jobs.registry import VISIBLE, Registry
 from gateway.jobs.scheduler import Scheduler
-from gateway.runners.pool import Pool
+from gateway.runners.pool import Pool, Version
 from gateway.scheduling.needs import Needs, needs_of
 from gateway.scheduling.profile import UNKNOWN, profile_of
 
 DRAWN_AT_ONCE = 10  # graphs whose needs are drawn anew before others have their turn; a few milliseconds
 DRAWING_PAUSE_SECONDS = 0.005  # between them, so that at most half of the time goes into it
+DRAWING_DELAY_SECONDS = 0.25  # before the first of them: where runners come or go, there is more urgent work
 
 
 class Drawing:
@@ -27,7 +28,7 @@ class Drawing:
         self._pool = pool
         self._scheduler = scheduler
         self._on_change = on_change
-        self._drawn_by: object = None  # what today's needs depend on
+        self._drawn_by: tuple[Version, set[str]] = ((), set())  # catalogues, and owners with runners of their own
         self._undrawn: dict[str, None] = {}  # jobs whose needs are by an older catalogue, in their order
         self._task: asyncio.Task[None] | None = None
 
@@ -78,6 +79,7 @@ class Drawing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _draw_the_others(self) -> None:
+        await asyncio.sleep(DRAWING_DELAY_SECONDS)
         while self._undrawn:
             some = list(islice(self._undrawn, DRAWN_AT_ONCE))
             changed = [job_id for job_id in some if self.is_another(job_id)]

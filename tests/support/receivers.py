@@ -71,13 +71,15 @@ class Receiver:
         ]
 
     def by_job(self) -> dict[str, list[str]]:
-        """The same of every job. A message that came twice in a row counts once."""
+        """The same of every job, each message once: one that was taken just before a crash may come again, under the id
+        that it had."""
         told: dict[str, list[str]] = defaultdict(list)
-        for each in self.taken:
+        known: set[str] = set()
+        for message_id, each in zip(self.ids, self.taken, strict=True):
             kind = each["type"].removeprefix("job.")
-            of_job = told[each["data"]["job_id"]]
-            if kind != "progress" and of_job[-1:] != [kind]:
-                of_job.append(kind)
+            if kind != "progress" and message_id not in known:
+                told[each["data"]["job_id"]].append(kind)
+            known.add(message_id)
         return told
 
     def ended(self) -> int:
