@@ -101,8 +101,7 @@ async def listening(config: Config, rooms: Services, certificates: Certificates 
 
 
 async def _application(rooms: Services) -> web.Application:
-    """The HTTP API. It is imported in a thread: that takes a quarter of a second, in which runners are met already and
-    what waits goes out to them."""
+    """The HTTP API. It is imported in a thread: meanwhile runners are met already, and what waits goes out to them."""
     routes = await asyncio.to_thread(importlib.import_module, "gateway.api.routes")
     application: web.Application = routes.application(rooms)
     return application

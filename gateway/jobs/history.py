@@ -7,10 +7,12 @@ out of the listing, unless there are very many owners; then it is the longest li
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -44,6 +46,7 @@ class History:
         self._ended: OrderedDict[str, Ended] = OrderedDict()  # everyone's
         self._of_owner: dict[str, OrderedDict[str, Ended]] = {}
         self._warm: OrderedDict[str, bytes] = OrderedDict()
+        self._reading = asyncio.Lock()  # whoever asks for the newest entries has his turn
         self._highest = -1
         self._newest_end = 0
 
@@ -64,9 +67,7 @@ class History:
     def add(self, ended: Ended, entry: bytes) -> None:
         """Takes in a job that has just ended, with its history entry as JSON."""
         self._list(ended)
-        self._warm[ended.id] = entry
-        while len(self._warm) > WARM_ENTRIES:
-            self._warm.popitem(last=False)
+        self._keep_warm(ended.id, entry)
 
     def number_for(self, number: float) -> float:
         """The number under which a job that ends now is listed: its own, or a higher one if a later job was faster.
@@ -103,8 +104,7 @@ class History:
 
     def rows(self, owner: str | None) -> Iterator[dict[str, Any]]:
         """The /api/jobs rows of an owner's jobs, or of everyone's, oldest end first."""
-        listed = self._ended if owner is None else self._of_owner.get(owner, OrderedDict())
-        return map(_ROW, listed.values())
+        return map(_ROW, self._listed(owner).values())
 
     async def entry(self, job_id: str, owner: str | None) -> bytes | None:
         """A job's history entry as JSON; None if it has none, or is another's, or was deleted."""
@@ -127,18 +127,49 @@ class History:
     async def entries(self, owner: str | None, max_items: int | None, offset: int) -> list[tuple[str, bytes]]:
         """History entries as (id, JSON), oldest end first, by ComfyUI's rules (execution.py get_history).
 
+        The newest ones are told in the order in which they were asked for: frontends that ask again before they have
+        the answer show what came last (stores/queueStore.ts, up to 2025), and one server answers in order.
+
         Args:
             owner: whose, None for everyone's.
             max_items: at most so many; the newest ones where ``offset`` is negative.
             offset: from the oldest.
         """
-        with suppress(StorageError):  # what has ended a moment ago is to be in it; without the disk, what was stored is
+        if offset >= 0:
+            await self._flushed()
+            return await job_rows.load_entries(self._db, owner=owner, offset=offset, limit=max_items)
+        newest = LISTED_MOST if max_items is None else min(max(max_items, 0), LISTED_MOST)
+        if min(newest, len(self._listed(owner))) > WARM_ENTRIES:
+            await self._flushed()
+            return await job_rows.load_entries(self._db, owner=owner, newest=newest)
+        async with self._reading:
+            found = self._newest_if_warm(owner, newest)
+            if found is None:
+                await self._flushed()
+                found = await job_rows.load_entries(self._db, owner=owner, newest=newest)
+                for job_id, entry in found:
+                    if job_id in self._ended:
+                        self._keep_warm(job_id, entry)
+        return found
+
+    async def _flushed(self) -> None:
+        """What has ended a moment ago is to be in what is read; without the disk, what was stored is."""
+        with suppress(StorageError):
             await self._db.flushed()
-        if offset < 0 and max_items is not None:
-            return await job_rows.load_entries(self._db, owner=owner, newest=min(max_items, LISTED_MOST))
-        if offset < 0:
-            return await job_rows.load_entries(self._db, owner=owner, newest=LISTED_MOST)
-        return await job_rows.load_entries(self._db, owner=owner, offset=offset, limit=max_items)
+
+    def _newest_if_warm(self, owner: str | None, newest: int) -> list[tuple[str, bytes]] | None:
+        ids = list(islice(reversed(self._listed(owner)), newest))
+        if any(job_id not in self._warm for job_id in ids):
+            return None
+        return [(job_id, self._warm[job_id]) for job_id in reversed(ids)]
+
+    def _listed(self, owner: str | None) -> OrderedDict[str, Ended]:
+        return self._ended if owner is None else self._of_owner.get(owner, OrderedDict())
+
+    def _keep_warm(self, job_id: str, entry: bytes) -> None:
+        self._warm[job_id] = entry
+        while len(self._warm) > WARM_ENTRIES:
+            self._warm.popitem(last=False)
 
     async def delete(self, job_ids: Collection[str], owner: str | None) -> None:
         """Takes jobs out of the history; unknown ids, and another's, are passed over. Raises StorageError."""

@@ -1,10 +1,13 @@
 """The listing of ended jobs."""
 
+import asyncio
+
 import orjson
 from support.room import jobs_room
 
 from gateway.jobs import history
 from gateway.jobs.history import Ended, History
+from gateway.storage import jobs as job_rows
 
 
 async def test_numbers_rise_in_the_order_of_ends(room):
@@ -79,3 +82,77 @@ def test_with_very_many_owners_the_longest_listing_loses_its_oldest(monkeypatch)
     for job_id, owner in (("a", "anna"), ("1", "bert"), ("2", "bert"), ("3", "bert"), ("c", "cleo"), ("d", "dora")):
         past.add(Ended(job_id, owner, None, {"id": job_id}), b"{}")
     assert [row["id"] for row in past.rows(None)] == ["a", "3", "c", "d"]
+
+
+async def ended(room, *names):
+    for name in names:
+        room.endings.failed(await room.pending(name), "RunnerLost", "gone")
+
+
+def told(entries):
+    return [job_id for job_id, _ in entries]
+
+
+async def test_the_newest_entries_are_told_as_they_are_stored(room):
+    await ended(room, *"abcd")
+    for owner in (None, ""):
+        for most in (None, -1, 0, 2, 4, 9):
+            stored = await job_rows.load_entries(room.db, owner=owner, newest=10 if most is None else max(most, 0))
+            assert await room.history.entries(owner, most, -1) == stored
+    assert await room.history.entries("another", None, -1) == []
+    assert told(await room.history.entries(None, 2, 1)) == ["b", "c"]
+
+
+async def test_what_ended_a_moment_ago_is_told_without_the_disk(room, monkeypatch):
+    async def fails(*_args, **_names):
+        raise AssertionError("the disk was asked")
+
+    await ended(room, *"ab")
+    monkeypatch.setattr(job_rows, "load_entries", fails)
+    assert told(await room.history.entries(None, 200, -1)) == ["a", "b"]
+
+
+async def test_of_two_that_ask_the_first_is_answered_first(room, monkeypatch):
+    """The first has to read from the disk, which takes its time; the job that ends meanwhile is in memory."""
+    await ended(room, "a")
+    await room.db.flushed()
+    next_life = History(room.db)
+    await next_life.load()
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    load = job_rows.load_entries
+
+    async def slow(*args, **names):
+        reading.set()
+        await go_on.wait()
+        return await load(*args, **names)
+
+    monkeypatch.setattr(job_rows, "load_entries", slow)
+    first = asyncio.create_task(next_life.entries(None, 200, -1))
+    await reading.wait()
+    next_life.add(Ended("b", "", None, {"id": "b"}), b"{}")
+    second = asyncio.create_task(next_life.entries(None, 200, -1))
+    await asyncio.sleep(0)
+    assert not second.done()
+    monkeypatch.setattr(job_rows, "load_entries", None)  # what was read once is not read again
+    go_on.set()
+    answers = [told(found) for found in await asyncio.gather(first, second)]
+    assert answers == [["a"], ["a", "b"]]
+
+
+async def test_what_is_deleted_while_it_is_read_is_not_kept(room, monkeypatch):
+    await ended(room, *"ab")
+    await room.db.flushed()
+    next_life = History(room.db)
+    await next_life.load()
+    load = job_rows.load_entries
+
+    async def then_deleted(*args, **names):
+        found = await load(*args, **names)
+        await next_life.delete(["a"], None)
+        return found
+
+    monkeypatch.setattr(job_rows, "load_entries", then_deleted)
+    await next_life.entries(None, 200, -1)
+    monkeypatch.setattr(job_rows, "load_entries", load)
+    assert told(await next_life.entries(None, 200, -1)) == ["b"]
+    assert await next_life.entry("a", None) is None
