@@ -23,6 +23,8 @@ from gateway.config import Config
 from gateway.reload import Reloader
 from gateway.tls import Certificates
 
+API = "gateway.api.routes"
+MEETING_SECONDS = 0.5  # for runners to be met before clients are served, where jobs wait for them
 BACKLOG = 128  # connections that wait to be accepted
 CLOSING_SECONDS = 2.0  # for clients to answer the close of their websocket
 COLLECTOR_THRESHOLDS = (20_000, 20, 50)  # new objects, and rounds, before each generation is walked through
@@ -101,8 +103,11 @@ async def listening(config: Config, rooms: Services, certificates: Certificates 
 
 
 async def _application(rooms: Services) -> web.Application:
-    """The HTTP API. It is imported in a thread: meanwhile runners are met already, and what waits goes out to them."""
-    routes = await asyncio.to_thread(importlib.import_module, "gateway.api.routes")
+    """The HTTP API. To import it takes the processor for a while: where jobs of an earlier life wait, runners are met
+    first, so that they have work meanwhile; unless that takes longer than clients should be kept waiting for it."""
+    if API not in sys.modules and rooms.jobs.registry.waiting:
+        await rooms.jobs.submissions.first_contact(MEETING_SECONDS)
+    routes = await asyncio.to_thread(importlib.import_module, API)
     application: web.Application = routes.application(rooms)
     return application
 

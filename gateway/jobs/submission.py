@@ -141,16 +141,17 @@ class Submissions:
         if any(runner.facts.catalogue is not None for runner in self._pool):
             self._first_contact.set()
 
-    async def _meet_runners(self) -> None:
-        """Right after the gateway's start nobody could validate: runners are given a moment to be made ready."""
+    async def first_contact(self, seconds: float) -> None:
+        """Waits until a runner has been made ready since the gateway's start, at most so long, and not at all where
+        none is about to be."""
         if any(runner.health.state is RunnerState.CONNECTING for runner in self._pool):
             with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_CONTACT_SECONDS):
+                async with asyncio.timeout(seconds):
                     await self._first_contact.wait()
 
     async def _submit(self, request: Mapping[str, Any], owner: str, terms: Terms) -> Answer:
         if not self._first_contact.is_set():
-            await self._meet_runners()
+            await self.first_contact(FIRST_CONTACT_SECONDS)
         number = self._number(request)
         if "prompt" not in request:
             return _refusal(400, errors.no_prompt())
