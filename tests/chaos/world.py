@@ -23,6 +23,7 @@ from chaos.inputs import Colour, colour_of, upload_of
 from chaos.life import Life, bury
 from chaos.schedule import CLIENTS, MODES, RUNNERS, VERSIONS, Step
 from chaos.storage import StorageTrouble
+from support.processes import free_ports
 
 from gateway.config import Config
 from gateway.jobs.states import AttemptState
@@ -66,8 +67,10 @@ class World:
         self._unstored: set[str] = set()
         self.submissions: list[Submission] = []
         self.simulators = [
-            Simulator(SimulatorOptions(name=f"gpu-{number}", version=VERSIONS[number], draw=False, preview_size=16))
-            for number in range(RUNNERS)
+            Simulator(
+                SimulatorOptions(name=f"gpu-{number}", port=port, version=VERSIONS[number], draw=False, preview_size=16)
+            )
+            for number, port in enumerate(free_ports(RUNNERS))
         ]
         modes = random.Random(f"modes of {seed}")
         self.clients = [ChaosClient(number, self._base, self.note, modes.choice(MODES)) for number in range(CLIENTS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -18,7 +19,9 @@ import yaml
 
 PATIENCE_SECONDS = 60.0
 SHUTDOWN_SECONDS = 10.0
-PORTS = range(15_000, 30_000)  # below those that the system gives to outgoing connections
+WORKERS_MOST = 16  # of pytest, each with ports of its own
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS_MOST
+PORTS = range(15_000 + WORKER, 30_000, WORKERS_MOST)  # below those that the system gives to outgoing connections
 
 
 async def until(
@@ -35,7 +38,8 @@ async def until(
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no outgoing connection will take."""
+    """A port that nobody listens on, and that no outgoing connection and no other worker will take: a server that is
+    away for a while finds it free again."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe:
@@ -44,6 +48,14 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ones."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 @dataclass(slots=True)
