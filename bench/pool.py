@@ -17,7 +17,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.processes import Child, RunnerProcess, child, free_port, gateway_process, until, write_config
+from support.processes import Child, RunnerProcess, child, free_port, free_ports, gateway_process, until, write_config
 
 __all__ = ["Child", "RunnerProcess", "Stage", "free_port", "until"]
 
@@ -112,11 +112,7 @@ class Stage:
     async def runners(self, count: int, *options: str) -> Runners:
         """Simulated runners that draw nothing."""
         folder = self.sub("runners")
-        ports: list[int] = []
-        while len(ports) < count:
-            port = free_port()
-            if port not in ports:
-                ports.append(port)
+        ports = free_ports(count)
         arguments = [part for port in ports for part in ("--port", str(port))]
         arguments += ["--no-draw", "--base-directory", str(folder / "base"), *options]
         url, log = f"http://127.0.0.1:{ports[-1]}", folder / "runners.log"
